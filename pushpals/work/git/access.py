@@ -110,7 +110,9 @@ def _trusting(path: Path, stack: contextlib.ExitStack) -> str:
         return "/dev/null"
     if owned:
         return "/dev/null"
-    escaped = [str(p).replace("\\", "\\\\").replace('"', '\\"') for p in (path, path / ".git", path.resolve())]
+    escaped = [
+        str(p).replace("\\", "\\\\").replace('"', '\\"') for p in (path, path / ".git", path.resolve())
+    ]
     trusted = _private_directory(stack) / "config"
     trusted.write_text("[safe]\n" + "".join(f'\tdirectory = "{p}"\n' for p in escaped), encoding="utf-8")
     return str(trusted)

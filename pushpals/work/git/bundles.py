@@ -21,7 +21,9 @@ from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import InvalidName, Sha, as_ref, as_sha
 from pushpals.work.git.runner import Git
 
-BundleProblem = Literal["not_a_bundle", "wrong_head", "missing_base", "invalid_object", "too_large", "incomplete"]
+BundleProblem = Literal[
+    "not_a_bundle", "wrong_head", "missing_base", "invalid_object", "too_large", "incomplete"
+]
 
 _HEADER_BYTES = 64 * 1024
 # Above this size git streams an object instead of holding it: a small pack can inflate to gigabytes.
@@ -87,7 +89,9 @@ def parse_header(data: bytes) -> Header | None:
     return Header(needs=tuple(needs), refs=refs, pack_at=end + 2)
 
 
-async def take(git: Git, git_dir: Path, data: bytes, expected: Sha, limit_bytes: int) -> Imported | BundleRefused:
+async def take(
+    git: Git, git_dir: Path, data: bytes, expected: Sha, limit_bytes: int
+) -> Imported | BundleRefused:
     """Judge a bundle in quarantine, then move its pack into the store. A refusal leaves nothing behind."""
     if len(data) > limit_bytes:
         return BundleRefused(code="too_large", detail=f"{len(data)} bytes, at most {limit_bytes} are taken")
@@ -97,7 +101,9 @@ async def take(git: Git, git_dir: Path, data: bytes, expected: Sha, limit_bytes:
     if expected not in header.refs.values():
         return BundleRefused(code="wrong_head", detail=f"the bundle does not offer {expected}")
     for need in header.needs:
-        there = await git.run(["cat-file", "-e", f"{need}^{{commit}}"], git_dir=git_dir, ok=(0, 1, 128), read_only=True)
+        there = await git.run(
+            ["cat-file", "-e", f"{need}^{{commit}}"], git_dir=git_dir, ok=(0, 1, 128), read_only=True
+        )
         if there.code != 0:
             return BundleRefused(code="missing_base", detail=f"the base {need} is not known here")
     store = git_dir / "objects"

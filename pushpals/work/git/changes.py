@@ -28,7 +28,15 @@ _STATUS: dict[str, ChangeStatus] = {
     "T": "type_changed",
 }
 
-DIFF_OPTIONS = ("-r", "-M", "-l1000", "--no-ext-diff", "--no-textconv", "--ignore-submodules=none", "--no-relative")
+DIFF_OPTIONS = (
+    "-r",
+    "-M",
+    "-l1000",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--ignore-submodules=none",
+    "--no-relative",
+)
 """One set of options for every diff, so that what is judged, shown and counted is the same change."""
 
 
@@ -107,7 +115,9 @@ def parse_tree(raw: bytes) -> tuple[TreeEntry, ...]:
         head, _, path = field.partition(b"\t")
         mode, _, sha, size = head.decode("ascii").split()
         entries.append(
-            TreeEntry(path=decode_path(path), mode=mode, sha=Sha(sha), size=None if size == "-" else int(size))
+            TreeEntry(
+                path=decode_path(path), mode=mode, sha=Sha(sha), size=None if size == "-" else int(size)
+            )
         )
     return tuple(entries)
 
@@ -116,7 +126,9 @@ def _count(text: bytes) -> int | None:
     return None if text == b"-" else int(text)
 
 
-def _changed(path: bytes, head: list[str], old: bytes | None, counts: tuple[int | None, int | None]) -> ChangedFile:
+def _changed(
+    path: bytes, head: list[str], old: bytes | None, counts: tuple[int | None, int | None]
+) -> ChangedFile:
     old_mode, new_mode, old_sha, new_sha, status = head
     return ChangedFile(
         path=decode_path(path),

@@ -66,7 +66,14 @@ def push_arguments(updates: Sequence[RefUpdate], *, atomic: bool, url: str) -> l
             raise ValueError(f"the lease on {ref} would not be checked: the push does not change it")
         leases.append(f"--force-with-lease={ref}:{old}")
         specs.append(f"{new}:{ref}")
-    flags = ["--porcelain", "--no-verify", "--no-follow-tags", "--no-thin", "--recurse-submodules=no", "--no-signed"]
+    flags = [
+        "--porcelain",
+        "--no-verify",
+        "--no-follow-tags",
+        "--no-thin",
+        "--recurse-submodules=no",
+        "--no-signed",
+    ]
     return [*flags, *(["--atomic"] if atomic else ["--no-atomic"]), *leases, "--end-of-options", url, *specs]
 
 
@@ -79,7 +86,9 @@ def parse_porcelain(stdout: bytes, stderr: bytes, updates: Sequence[RefUpdate]) 
     for line in stdout.split(b"\n"):
         if match := _LINE.fullmatch(line):
             ref = match[2].decode("utf-8", "replace")
-            seen[ref] = RefReport(ref=ref, verdict=_verdict(match[1], match[3]), text=printable(match[3], limit=500))
+            seen[ref] = RefReport(
+                ref=ref, verdict=_verdict(match[1], match[3]), text=printable(match[3], limit=500)
+            )
     if not seen:
         raise GitError(classify(stderr), f"git push failed: {printable(stderr)}")
     said = b"\n".join(line[8:] for line in stderr.split(b"\n") if line.startswith(b"remote: "))

@@ -71,13 +71,20 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True):
 _SCP_LIKE = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\x00-\x20]+")
 
 
-def parse_remote(url: str | Path, credentials: Credentials | None = None, *, allow_http: bool = False) -> Remote:
+def parse_remote(
+    url: str | Path, credentials: Credentials | None = None, *, allow_http: bool = False
+) -> Remote:
     """Read an address. Raises :class:`InvalidName` for anything that is not plainly one of ours.
 
     Relative paths are refused: whose working directory they would start from depends on the caller.
     """
     text = str(url)
-    if not text or text.startswith("-") or any(ord(c) < 0x20 or ord(c) == 0x7F for c in text) or len(text) > 2048:
+    if (
+        not text
+        or text.startswith("-")
+        or any(ord(c) < 0x20 or ord(c) == 0x7F for c in text)
+        or len(text) > 2048
+    ):
         raise InvalidName("not usable as a repository address")
     if text.startswith("/"):
         return Remote(url=text, transport="file", credentials=credentials)
@@ -95,7 +102,9 @@ def parse_remote(url: str | Path, credentials: Credentials | None = None, *, all
             return Remote(url=text, transport="ssh", credentials=credentials)
         case "https" | "http" if parts.hostname and (parts.scheme == "https" or allow_http):
             if parts.password is not None and credentials is None:
-                credentials = Password(username=unquote(parts.username or ""), password=unquote(parts.password))
+                credentials = Password(
+                    username=unquote(parts.username or ""), password=unquote(parts.password)
+                )
             host = parts.hostname if ":" not in parts.hostname else f"[{parts.hostname}]"
             netloc = host if parts.port is None else f"{host}:{parts.port}"
             bare = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))

@@ -23,14 +23,23 @@ from typing import Literal
 import msgspec
 
 from pushpals.work.git import bundles
-from pushpals.work.git.changes import DIFF_OPTIONS, ChangedFile, DiffText, TreeEntry, parse_changes, parse_tree
+from pushpals.work.git.changes import (
+    DIFF_OPTIONS,
+    ChangedFile,
+    DiffText,
+    TreeEntry,
+    parse_changes,
+    parse_tree,
+)
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import Sha, as_ref, as_sha, encode_path, is_sha, zero
 from pushpals.work.git.pushes import PushReport, RefUpdate, parse_porcelain, push_arguments
 from pushpals.work.git.remotes import Remote
 from pushpals.work.git.runner import Git, GitResult, Identity
 
-ATTRIBUTES = "* !diff !merge !conflict-marker-size -filter -text !eol -ident !working-tree-encoding !whitespace\n"
+ATTRIBUTES = (
+    "* !diff !merge !conflict-marker-size -filter -text !eol -ident !working-tree-encoding !whitespace\n"
+)
 """Ours stand above those of any tree: content decides what is binary, bytes stay as they are."""
 
 ObjectFormat = Literal["sha1", "sha256"]
@@ -66,13 +75,17 @@ class BareRepo:
         self.object_format: ObjectFormat = object_format
 
     @classmethod
-    async def init(cls, path: Path, *, git: Git | None = None, object_format: ObjectFormat = "sha1") -> BareRepo:
+    async def init(
+        cls, path: Path, *, git: Git | None = None, object_format: ObjectFormat = "sha1"
+    ) -> BareRepo:
         """Make the repository, or open it and restore what must hold of it."""
         repo = cls(path, git or await Git.find(), object_format)
         if not (repo.path / "HEAD").exists():
             repo.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             fmt = f"--object-format={object_format}"
-            await repo.git.run(["init", "--quiet", "--bare", "--template=", fmt, "-b", "main", "--", str(repo.path)])
+            await repo.git.run(
+                ["init", "--quiet", "--bare", "--template=", fmt, "-b", "main", "--", str(repo.path)]
+            )
         await asyncio.to_thread(repo._pin)
         return repo
 
@@ -137,7 +150,9 @@ class BareRepo:
 
     async def _rev(self, name: str, kind: str) -> Sha | None:
         result = await self.run(
-            ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{{kind}}}"], ok=(0, 1, 128), read_only=True
+            ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{{kind}}}"],
+            ok=(0, 1, 128),
+            read_only=True,
         )
         return as_sha(result.line) if result.code == 0 else None
 
@@ -162,7 +177,14 @@ class BareRepo:
     async def commits_between(self, base: str, head: str, *, limit: int = 1000) -> tuple[Sha, ...]:
         """Commits in ``head`` and not in ``base``, oldest first. Raises ``too_large`` past ``limit``."""
         result = await self.run(
-            ["rev-list", "--reverse", "--topo-order", f"--max-count={limit + 1}", as_sha(head), f"^{as_sha(base)}"],
+            [
+                "rev-list",
+                "--reverse",
+                "--topo-order",
+                f"--max-count={limit + 1}",
+                as_sha(head),
+                f"^{as_sha(base)}",
+            ],
             read_only=True,
         )
         found = tuple(as_sha(line) for line in result.stdout.decode("ascii").split())
@@ -188,7 +210,10 @@ class BareRepo:
         if not wanted:
             return {}
         result = await self.run(
-            ["cat-file", "--batch"], stdin="".join(f"{s}\n" for s in wanted).encode(), read_only=True, output_bytes=limit_bytes
+            ["cat-file", "--batch"],
+            stdin="".join(f"{s}\n" for s in wanted).encode(),
+            read_only=True,
+            output_bytes=limit_bytes,
         )
         found: dict[Sha, bytes] = {}
         rest = memoryview(result.stdout)
@@ -218,26 +243,52 @@ class BareRepo:
 
     async def tree_entries(self, treeish: str) -> tuple[TreeEntry, ...]:
         """All leaves of a tree, in git's order."""
-        result = await self.run(["ls-tree", "-r", "-z", "--long", "--full-tree", as_sha(treeish)], read_only=True)
+        result = await self.run(
+            ["ls-tree", "-r", "-z", "--long", "--full-tree", as_sha(treeish)], read_only=True
+        )
         return parse_tree(result.stdout)
 
     async def changed_files(self, base: str, head: str) -> tuple[ChangedFile, ...]:
         """What differs between two commits or trees, with renames found."""
         result = await self.run(
-            ["diff-tree", *DIFF_OPTIONS, "--raw", "--numstat", "-z", "--no-abbrev", as_sha(base), as_sha(head)],
+            [
+                "diff-tree",
+                *DIFF_OPTIONS,
+                "--raw",
+                "--numstat",
+                "-z",
+                "--no-abbrev",
+                as_sha(base),
+                as_sha(head),
+            ],
             read_only=True,
         )
         return parse_changes(result.stdout)
 
     async def diff_text(
-        self, base: str, head: str, *, paths: Sequence[str] = (), context: int = 3, limit_bytes: int = 1024 * 1024
+        self,
+        base: str,
+        head: str,
+        *,
+        paths: Sequence[str] = (),
+        context: int = 3,
+        limit_bytes: int = 1024 * 1024,
     ) -> DiffText:
         """The unified diff. Binary is what the content says; attributes of a tree hide nothing."""
         only = [b"--", *(encode_path(path) for path in paths)] if paths else []
         result = await self.run(
             [
-                "diff-tree", "-p", *DIFF_OPTIONS, "--full-index", f"--unified={context}", "--no-color",
-                "--src-prefix=a/", "--dst-prefix=b/", as_sha(base), as_sha(head), *only,
+                "diff-tree",
+                "-p",
+                *DIFF_OPTIONS,
+                "--full-index",
+                f"--unified={context}",
+                "--no-color",
+                "--src-prefix=a/",
+                "--dst-prefix=b/",
+                as_sha(base),
+                as_sha(head),
+                *only,
             ],  # fmt: skip
             read_only=True,
             output_bytes=limit_bytes,
@@ -270,6 +321,24 @@ class BareRepo:
         """Point a ref somewhere, whatever it was. For pins that one owner alone writes."""
         await self.run(["update-ref", as_ref(ref), as_sha(sha)])
 
+    async def commit_tree(
+        self, tree: str, parents: Sequence[str], message: str, *, author: Identity, committer: Identity
+    ) -> Sha:
+        """Write a commit object. The same arguments give the same id, also after a crash. No ref moves."""
+        result = await self.run(
+            [
+                "commit-tree",
+                as_sha(tree),
+                *(arg for parent in parents for arg in ("-p", as_sha(parent))),
+                "-F",
+                "-",
+            ],
+            stdin=message.replace("\0", "").encode("utf-8", "replace") or b"\n",
+            author=author,
+            committer=committer,
+        )
+        return as_sha(result.line)
+
     # -- exchange ---------------------------------------------------------------------------------------
 
     async def fetch(self, remote: Remote, refspecs: Sequence[str], *, timeout_s: float = 300.0) -> None:
@@ -283,8 +352,15 @@ class BareRepo:
         async with self.locked("fetch", wait_s=timeout_s):
             await self.run(
                 [
-                    "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance",
-                    "--end-of-options", remote.url, *refspecs,
+                    "fetch",
+                    "--quiet",
+                    "--no-tags",
+                    "--no-write-fetch-head",
+                    "--no-recurse-submodules",
+                    "--no-auto-maintenance",
+                    "--end-of-options",
+                    remote.url,
+                    *refspecs,
                 ],  # fmt: skip
                 remote=remote,
                 timeout_s=timeout_s,
@@ -318,7 +394,9 @@ class BareRepo:
         await self.set_ref(into, wanted)
         return True
 
-    async def ls_remote(self, remote: Remote, refs: Sequence[str] = (), *, timeout_s: float = 60.0) -> dict[str, Sha]:
+    async def ls_remote(
+        self, remote: Remote, refs: Sequence[str] = (), *, timeout_s: float = 60.0
+    ) -> dict[str, Sha]:
         """Refs of a remote by full name; all of them without ``refs``."""
         result = await self.run(
             ["ls-remote", "--quiet", "--refs", "--end-of-options", remote.url, *map(as_ref, refs)],
@@ -346,7 +424,9 @@ class BareRepo:
         )
         return parse_porcelain(result.stdout, result.stderr, updates)
 
-    async def bundle_create(self, sha: str, base: str, *, ref: str, limit_bytes: int = 64 * 1024 * 1024) -> bytes:
+    async def bundle_create(
+        self, sha: str, base: str, *, ref: str, limit_bytes: int = 64 * 1024 * 1024
+    ) -> bytes:
         """The commits in ``sha`` and not in ``base`` as a git bundle naming ``ref``."""
         return await bundles.create(self.git, self.path, as_sha(sha), as_sha(base), as_ref(ref), limit_bytes)
 

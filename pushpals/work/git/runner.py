@@ -126,7 +126,9 @@ class Git:
         git = cls(Path(found).absolute())
         version = await git.version()
         if version < MINIMUM:
-            raise GitError("too_old", f"git {version[0]}.{version[1]} is too old: {MINIMUM[0]}.{MINIMUM[1]} is needed")
+            raise GitError(
+                "too_old", f"git {version[0]}.{version[1]} is too old: {MINIMUM[0]}.{MINIMUM[1]} is needed"
+            )
         return git
 
     async def version(self) -> tuple[int, int]:
@@ -174,7 +176,11 @@ class Git:
                 env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(alternates)
             for role, who in (("AUTHOR", author), ("COMMITTER", committer)):
                 if who is not None:
-                    env |= {f"GIT_{role}_NAME": who.name, f"GIT_{role}_EMAIL": who.email, f"GIT_{role}_DATE": who.date}
+                    env |= {
+                        f"GIT_{role}_NAME": who.name,
+                        f"GIT_{role}_EMAIL": who.email,
+                        f"GIT_{role}_DATE": who.date,
+                    }
             argv: list[str | bytes] = [str(self.program)]
             for key, value in (*_CONFIG, *access.config, *config):
                 argv += ["-c", f"{key}={value}"]

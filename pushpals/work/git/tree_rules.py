@@ -18,7 +18,9 @@ MODES = frozenset({"100644", "100755", "120000", "160000"})
 _MAX_PATH_BYTES = 1024
 _MAX_NAME_BYTES = 255
 # Code points that HFS+ ignores when it compares names; ".g\u200cit" is ".git" there.
-_IGNORED = frozenset(map(chr, (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF)))
+_IGNORED = frozenset(
+    map(chr, (*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF))
+)
 _DIRECTION = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -86,7 +88,9 @@ def judge_link(path: str, target: bytes) -> Refusal | None:
             if depth < 0:
                 detail = "the link leaves the tree"
                 break
-        if not detail and any(is_dotgit(part.decode("utf-8", "surrogateescape")) for part in target.split(b"/")):
+        if not detail and any(
+            is_dotgit(part.decode("utf-8", "surrogateescape")) for part in target.split(b"/")
+        ):
             detail = "the link points into a git directory"
     return Refusal(code="tree.link", path=show_path(path), detail=detail) if detail else None
 
