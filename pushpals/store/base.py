@@ -65,7 +65,9 @@ RECORDS: dict[type[Wire], Table] = {
     ),
     Landing: Table(
         name="landings",
-        columns=("session_id", "lane", "state", "job_id", "head", "branch", "rank", "created_at", "updated_at"),
+        columns=(
+            "session_id", "lane", "state", "job_id", "head", "branch", "rank", "created_at", "updated_at",
+        ),
     ),
     Lane: Table(name="lanes", columns=("repository", "lease_until")),
     Repository: Table(name="repositories"),
