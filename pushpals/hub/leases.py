@@ -21,8 +21,11 @@ class Leases:
         if held is None or held[0] <= fence:
             self._deadlines[name] = (fence, self._now() + seconds)
 
-    def release(self, name: str) -> None:
-        self._deadlines.pop(name, None)
+    def release(self, name: str, fence: int) -> None:
+        """Forget the lease, unless somebody took it again under a newer fence meanwhile."""
+        held = self._deadlines.get(name)
+        if held is not None and held[0] <= fence:
+            del self._deadlines[name]
 
     def live(self, name: str) -> bool:
         held = self._deadlines.get(name)

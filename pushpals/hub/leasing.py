@@ -25,13 +25,13 @@ async def progress(hub: Hub, ask: Of[Progress], *, actor: Actor, key: str | None
 
 async def complete(hub: Hub, ask: Of[Complete], *, actor: Actor, key: str | None = None) -> Ok:
     done = await hub.run(jobs.complete, ask, actor=actor, key=key, reply=Ok)
-    hub.job_leases.release(ask.id)
+    hub.job_leases.release(ask.id, ask.body.attempt)
     return done
 
 
 async def fail(hub: Hub, ask: Of[Fail], *, actor: Actor, key: str | None = None) -> Ok:
     done = await hub.run(jobs.fail, ask, actor=actor, key=key, reply=Ok)
-    hub.job_leases.release(ask.id)
+    hub.job_leases.release(ask.id, ask.body.attempt)
     return done
 
 

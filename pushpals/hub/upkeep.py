@@ -25,10 +25,10 @@ class Upkeep:
         hub = self._hub
         for name, fence in hub.job_leases.expired():
             await hub.run(jobs.expire_lease, jobs.LeaseRef(id=name, attempt=fence), actor=SYSTEM)
-            hub.job_leases.release(name)
+            hub.job_leases.release(name, fence)
         for name, fence in hub.lane_leases.expired():
             await hub.run(lanes.release, lanes.LaneRef(id=name, fence=fence), actor=SYSTEM)
-            hub.lane_leases.release(name)
+            hub.lane_leases.release(name, fence)
         await hub.run(jobs.release_due, jobs.Tick(), actor=SYSTEM)
         await hub.run(decisions.expire_unanswered, decisions.ApprovalTick(), actor=SYSTEM)
         if self._round % SLOW_EVERY == 0:
