@@ -1,0 +1,260 @@
+"""The store port: where facts live, and what every engine promises.
+
+Writes
+    A write is a plain function of a :class:`Tx`. The store runs it on its single writer, inside a
+    transaction; several waiting writes share one commit. A write that raises leaves no trace and does not
+    disturb the others of its group. ``write`` returns after the commit is durable.
+
+Events
+    ``tx.append`` is the only way an event is born. Cursors are per session, start at 1 and have no holes.
+    Committed events are handed to ``on_commit`` on the event loop, in order, before any ``write`` of the
+    group returns; nothing is ever handed over that a crash could take back.
+
+Reads
+    A :class:`Reader` sees only committed facts and never blocks the writer. No read transaction outlives
+    one call.
+
+Records (:data:`RECORDS`) are kept whole, as JSON, beside the columns they are found by. ``find`` filters
+by those columns only; a value may be a plain one, a tuple (any of them), ``None`` (unset) or
+:class:`Before`. ``order`` names columns, ``-`` first for descending; ``n`` is the order of first insertion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from pushpals.protocol.approvals import Approval
+from pushpals.protocol.events import Payload
+from pushpals.protocol.ids import Ids
+from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
+from pushpals.protocol.landings import Landing, Lane
+from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
+
+R = TypeVar("R", bound=Wire)
+T = TypeVar("T")
+
+MAX_FIND = 1_000
+"""The most records one ``find`` returns."""
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """How a record type is kept: its table, key attribute and the attributes that are columns."""
+
+    name: str
+    key: str = "id"
+    columns: tuple[str, ...] = ()
+
+
+RECORDS: dict[type[Wire], Table] = {
+    Session: Table(name="sessions", columns=("created_at",)),
+    Job: Table(
+        name="jobs",
+        columns=(
+            "session_id", "task_id", "kind", "state", "rank", "worker_id", "lease_until", "run_at",
+            "created_at", "updated_at",
+        ),
+    ),
+    Attempt: Table(name="attempts", columns=("job_id", "worker_id", "started_at")),
+    Approval: Table(
+        name="approvals", columns=("session_id", "state", "expires_at", "job_id", "landing_id", "created_at")
+    ),
+    Landing: Table(
+        name="landings",
+        columns=(
+            "session_id", "lane", "state", "job_id", "head", "branch", "rank", "created_at", "updated_at",
+        ),
+    ),
+    Lane: Table(name="lanes", columns=("repository", "lease_until")),
+    Repository: Table(name="repositories"),
+    Worker: Table(name="workers", columns=("state", "seen_at")),
+    Token: Table(name="tokens", columns=("role",)),
+    StoredArtifact: Table(name="artifacts", key="sha256", columns=("job_id", "session_id", "created_at")),
+    Mark: Table(name="marks", columns=("session_id",)),
+}  # fmt: skip
+
+
+def column(record: Wire, name: str) -> Any:
+    """The value of a column for a record. ``rank`` is the only derived one."""
+    if name == "rank":
+        return RANK[record.priority]  # type: ignore[attr-defined]
+    return getattr(record, name)
+
+
+class Before(msgspec.Struct, frozen=True):
+    """A filter: the column is set and less than ``value``."""
+
+    value: str | int
+
+
+class Appended(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an event went."""
+
+    cursor: int
+    event_id: str
+
+
+class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as kept: ``data`` is the envelope's JSON, byte for byte what goes out."""
+
+    session_id: str
+    cursor: int
+    type: str
+    data: bytes
+
+
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
+    """The first answer to an idempotency key. ``fingerprint`` identifies the request."""
+
+    fingerprint: str
+    answer: bytes
+
+
+class StoreClosed(Exception):
+    """The store was closed; open it again to use it."""
+
+
+class StoreBusy(Exception):
+    """The writer's queue is full; try again in a moment."""
+
+
+class StoreFull(Exception):
+    """The disk is full; nothing of this write was kept."""
+
+
+class StoreLocked(Exception):
+    """Another process holds the database; the message says which."""
+
+
+class StoreUnreadable(Exception):
+    """The file is damaged, of a newer version, or not ours; it was left as it is."""
+
+
+class Tx(Protocol):
+    """One transaction. ``now`` and ``actor`` are the same for all of it; events carry both."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def actor(self) -> Actor: ...
+
+    def new_id(self, prefix: str) -> str: ...
+
+    def get(self, kind: type[R], key: str) -> R | None: ...
+
+    def find(
+        self,
+        kind: type[R],
+        *,
+        order: Sequence[str] = ("n",),
+        limit: int = MAX_FIND,
+        **where: Any,
+    ) -> list[R]: ...
+
+    def scan(self, kind: type[R], *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
+        """Like ``find`` without a limit, lazily. Do not write while scanning."""
+        ...
+
+    def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+        """How many records for each value of the column ``by``."""
+        ...
+
+    def put(self, record: Wire) -> None:
+        """Insert or replace by key."""
+        ...
+
+    def delete(self, kind: type[Wire], key: str) -> None: ...
+
+    def append(
+        self,
+        session_id: str,
+        payload: Payload,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        correlation_id: str | None = None,
+        turn_id: str | None = None,
+        parent_id: str | None = None,
+        trace_id: str | None = None,
+    ) -> Appended:
+        """Append to an existing session; raises ``NotFound`` otherwise. ``from_`` defaults to the actor."""
+        ...
+
+    def recall(self, key: str) -> Remembered | None: ...
+
+    def remember(self, key: str, remembered: Remembered) -> None: ...
+
+
+class Reader(Protocol):
+    """Committed facts, asynchronously."""
+
+    async def get(self, kind: type[R], key: str) -> R | None: ...
+
+    async def find(
+        self,
+        kind: type[R],
+        *,
+        order: Sequence[str] = ("n",),
+        limit: int = MAX_FIND,
+        skip: int = 0,
+        **where: Any,
+    ) -> list[R]: ...
+
+    async def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]: ...
+
+    async def events(
+        self, session_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] | None = None
+    ) -> list[StoredEvent]:
+        """The next events after a cursor, oldest first. Unknown sessions have none."""
+        ...
+
+    async def tail(
+        self, session_id: str, *, before: int | None = None, limit: int = 500
+    ) -> list[StoredEvent]:
+        """The newest events (before a cursor), oldest first."""
+        ...
+
+    async def total_events(self) -> int: ...
+
+
+OnCommit = Callable[[Sequence[StoredEvent]], None]
+
+
+class Store(Protocol):
+    """An open store. One process owns it."""
+
+    @property
+    def reader(self) -> Reader: ...
+
+    async def write(self, work: Callable[[Tx], T], *, actor: Actor, now: datetime) -> T:
+        """Run ``work`` on the writer and return its result once it is durable.
+
+        Raises what ``work`` raises, :class:`StoreBusy` at once when the queue is full,
+        :class:`StoreFull` when the disk is, and :class:`StoreClosed` after ``close``.
+        """
+        ...
+
+    async def backup(self, target: Path) -> None:
+        """A consistent copy, made in one step while writes go on. ``target`` must not exist."""
+        ...
+
+    async def check(self) -> list[str]:
+        """What is wrong with the stored facts; an empty list means nothing is."""
+        ...
+
+    async def close(self) -> None:
+        """Finish queued writes, then close. May be called twice."""
+        ...
+
+
+class OpenStore(Protocol):
+    """The factory registered under the entry point ``pushpals.stores``."""
+
+    async def __call__(
+        self, path: Path | None, *, on_commit: OnCommit, new_id: Ids, **options: Any
+    ) -> Store: ...
