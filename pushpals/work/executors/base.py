@@ -144,5 +144,3 @@ class Executor(Protocol):
     async def close(self) -> None:
         """End every process tree still running. May be called twice."""
         ...
-
-
