@@ -1,0 +1,1 @@
+"""One suite of tests per port; every implementation runs all of it."""
