@@ -49,7 +49,9 @@ MAX_CONFIG_BYTES = 1024 * 1024
 MAX_CHECKS = 50
 TEST_TIMEOUT_S = 1_200.0
 
+_PYTEST_FILES = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")
 _TEST_FILE = re.compile(r"(^|/)(test_[^/]*|[^/]*_test)\.py$")
+_IN_TESTS = re.compile(r"(?:.*/)?tests?/(?!__init__\.py$)[^/]+\.py$")
 _SKIPPED = re.compile(r"(^|/)(\.[^/]+|node_modules|vendor|third_party|_vendor|build|dist|site-packages)/")
 
 
@@ -238,11 +240,7 @@ def _pytest(files: Files, notes: list[str]) -> list[Found]:
     )
     tests = [path for path in files.paths if _TEST_FILE.search(path) and not _SKIPPED.search(path)]
     if not tests:
-        odd = [
-            p
-            for p in files.paths
-            if re.match(r"(tests?|.*/tests?)/[^/]+\.py$", p) and not p.endswith("__init__.py")
-        ]
+        odd = [path for path in files.paths if _IN_TESTS.match(path)]
         if configured and odd:
             return [_found("pytest", ["pytest", "-q"], configured, timeout_s=TEST_TIMEOUT_S)]
         if configured:

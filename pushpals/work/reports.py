@@ -141,13 +141,13 @@ def read(
         case "pytest":
             return _read_pytest(outcome, report, local)
         case "ruff":
-            return _read_findings(outcome, _RUFF_LINE, "finding")
+            return _read_findings(outcome, _RUFF_LINE, "finding", "findings")
         case "ruff-format":
-            return _read_findings(outcome, _REFORMAT_LINE, "file to format")
+            return _read_findings(outcome, _REFORMAT_LINE, "file to format", "files to format")
         case "mypy":
-            return _read_findings(outcome, _MYPY_LINE, "type error")
+            return _read_findings(outcome, _MYPY_LINE, "type error", "type errors")
         case "typos":
-            return _read_findings(outcome, _TYPOS_LINE, "misspelling")
+            return _read_findings(outcome, _TYPOS_LINE, "misspelling", "misspellings")
         case "other":
             return _read_other(outcome)
 
@@ -242,7 +242,7 @@ def _read_pytest(outcome: Outcome, report: TestReport | None, local: Collection[
     return Reading(verdict="could_not_run", counts=counts, failures=failures, detail=detail)
 
 
-def _read_findings(outcome: Outcome, line: re.Pattern[str], noun: str) -> Reading:
+def _read_findings(outcome: Outcome, line: re.Pattern[str], noun: str, nouns: str) -> Reading:
     text = _text(outcome)
     found = [_finding(match) for match in line.finditer(text)]
     total = len(found)
@@ -252,14 +252,11 @@ def _read_findings(outcome: Outcome, line: re.Pattern[str], noun: str) -> Readin
         return Reading(verdict="passed", counts=Counts(failed=total) if total else None)
     # Exit 2 means that the tool gave up. mypy also says it for a syntax error, and names the place then.
     if found and (outcome.exit_code in (1, 2)):
-        plural = (
-            noun if total == 1 else noun.replace("file ", "files ") if noun.startswith("file") else f"{noun}s"
-        )
         return Reading(
             verdict="failed",
             counts=Counts(failed=total),
             failures=found[:MAX_FAILURES],
-            detail=f"{total} {plural}",
+            detail=f"{total} {noun if total == 1 else nouns}",
         )
     if outcome.exit_code == 1:
         return Reading(verdict="failed", detail=_last_line(text, r"\S"))
