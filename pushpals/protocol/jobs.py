@@ -186,12 +186,18 @@ class Job(Wire, frozen=True, kw_only=True):
     """Capabilities that the worker must have."""
     depends_on: list[str] = []
     attempt: int = 0
+    """The fence: grows with each claim."""
+    spent: int = 0
+    """Attempts that count against ``max_attempts``: released leases do not."""
     max_attempts: int = 3
     worker_id: str | None = None
     lease_s: float = 30.0
     lease_until: str | None = None
     cancel_requested: bool = False
     cancel_by: str | None = None
+    cancel_reason: str | None = None
+    log_lines: int = 0
+    """Lines of output stored for the current attempt."""
     run_at: str | None = None
     requested_by: str = ""
     message_id: str | None = None

@@ -28,7 +28,12 @@ class Actor(Wire, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        return f"{self.role}:{self.label or self.token_id}"
+        """As in an envelope's ``from``: ``client``, ``agent:NAME`` or ``worker:NAME``."""
+        if self.role in ("operator", "viewer"):
+            return f"client:{self.label}" if self.label else "client"
+        if self.role == "worker":
+            return f"worker:{self.label or self.token_id}"
+        return f"agent:{self.label or self.role}"
 
 
 class Session(Wire, frozen=True, kw_only=True):

@@ -237,7 +237,7 @@ class WorkspacePool:
         problems: list[str] = []
         for slot in list(self._slots.values()):
             problems += await asyncio.to_thread(slot.remove)
-            del self._slots[slot.number]
+            self._slots.pop(slot.number, None)
         self._free.clear()
         with contextlib.suppress(OSError):
             self.root.rmdir()
@@ -250,7 +250,7 @@ class WorkspacePool:
         # What cannot be put in order is not used again in this process; the next start tries to sweep it.
         await asyncio.to_thread(slot.remove)
         if not slot.path.exists():
-            del self._slots[slot.number]
+            self._slots.pop(slot.number, None)
 
     def _take(self, base: Sha) -> _Slot:
         if self._free:
@@ -345,10 +345,13 @@ class _Slot:
 
     def remove(self) -> list[str]:
         """Delete the slot and give up its lock. Returns what could not be deleted."""
+        if self._fd < 0:
+            return []
         problems = empty(self.path)
         if not self.path.exists():
             self._lock.unlink(missing_ok=True)
         os.close(self._fd)
+        self._fd = -1
         return problems
 
     async def _to_base(self, cache: BareRepo, base: Sha) -> bool:

@@ -49,7 +49,8 @@ def lstat_below(root: Path, path: bytes) -> os.stat_result | None:
 def prune(root: Path, keep: Mapping[bytes, str], trash: Path) -> None:
     """Take everything out of ``root`` that is not a leaf in ``keep`` (path → git mode) of the same type.
 
-    What stays gets ordinary permissions and, if we may, our ownership; extra hard links, special bits, sockets, pipes and devices go.
+    What stays gets ordinary permissions and, if we may, our ownership; extra hard links, special bits,
+    sockets, pipes and devices go.
     Directories that go are moved to ``trash`` (same file system), for :func:`empty`.
     """
     folders = {path for path, mode in keep.items() if mode == "160000"}

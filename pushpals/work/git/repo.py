@@ -289,7 +289,7 @@ class BareRepo:
                 as_sha(base),
                 as_sha(head),
                 *only,
-            ],  # fmt: skip
+            ],
             read_only=True,
             output_bytes=limit_bytes,
             prefix=True,
@@ -361,7 +361,7 @@ class BareRepo:
                     "--end-of-options",
                     remote.url,
                     *refspecs,
-                ],  # fmt: skip
+                ],
                 remote=remote,
                 timeout_s=timeout_s,
             )

@@ -123,7 +123,7 @@ class Git:
         found = program or shutil.which("git")
         if not found:
             raise GitError("other", "git is not installed, or not on PATH")
-        git = cls(Path(found).absolute())
+        git = cls(_absolute(found))
         version = await git.version()
         if version < MINIMUM:
             raise GitError(
@@ -326,3 +326,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 def _name_of(args: Sequence[str | bytes]) -> str:
     first = args[0] if args else "?"
     return first if isinstance(first, str) else printable(first, limit=40)
+
+
+def _absolute(program: Path | str) -> Path:
+    return Path(os.path.abspath(program))
