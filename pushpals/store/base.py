@@ -171,17 +171,18 @@ class Tx(Protocol):
     def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
         **where: Any,
     ) -> list[R]: ...
 
-    def scan(self, kind: type[R], *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
+    def scan(self, kind: type[R], /, *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
         """Like ``find`` without a limit, lazily. Do not write while scanning."""
         ...
 
-    def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         """How many records for each value of the column ``by``."""
         ...
 
@@ -227,6 +228,7 @@ class Reader(Protocol):
     async def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
@@ -234,7 +236,7 @@ class Reader(Protocol):
         **where: Any,
     ) -> list[R]: ...
 
-    async def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]: ...
+    async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]: ...
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] | None = None

@@ -121,14 +121,14 @@ class _MemoryTx(Transaction):
         return self._facts.get(kind, key)
 
     def find(
-        self, kind: type[R], *, order: Sequence[str] = ("n",), limit: int = MAX_FIND, **where: Any
+        self, kind: type[R], /, *, order: Sequence[str] = ("n",), limit: int = MAX_FIND, **where: Any
     ) -> list[R]:
         return list(itertools.islice(self._facts.scan(kind, order, where), codec.clamp(limit)))
 
-    def scan(self, kind: type[R], *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
+    def scan(self, kind: type[R], /, *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
         return self._facts.scan(kind, order, where)
 
-    def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         return self._facts.count(kind, by, where)
 
     def put(self, record: Wire) -> None:
@@ -207,6 +207,7 @@ class MemoryReader:
     async def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
@@ -214,11 +215,11 @@ class MemoryReader:
         **where: Any,
     ) -> list[R]:
         self._refuse_closed()
-        skip = max(0, skip)
+        skip = min(max(0, skip), codec.MAX_INTEGER - MAX_FIND)
         found = self._facts.scan(kind, order, where)
         return list(itertools.islice(found, skip, skip + codec.clamp(limit)))
 
-    async def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         self._refuse_closed()
         return self._facts.count(kind, by, where)
 

@@ -72,6 +72,7 @@ class SqliteReader:
     async def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
@@ -82,7 +83,7 @@ class SqliteReader:
         text, values = finding.select(kind, order, where, codec.clamp(limit), skip)
         return [codec.decode(kind, doc, last) for doc, _, last in await self._rows(text, values)]
 
-    async def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         text, values = finding.count(kind, by, where)
         return counted(iter(await self._rows(text, values)))
 

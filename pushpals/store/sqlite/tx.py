@@ -63,19 +63,19 @@ class SqliteTx(Transaction):
         return None if row is None else self._read(kind, row[0], key, row[1])
 
     def find(
-        self, kind: type[R], *, order: Sequence[str] = ("n",), limit: int = MAX_FIND, **where: Any
+        self, kind: type[R], /, *, order: Sequence[str] = ("n",), limit: int = MAX_FIND, **where: Any
     ) -> list[R]:
         text, values = finding.select(kind, order, where, codec.clamp(limit))
         rows = self._connection.execute(text, values).fetchall()
         return [self._read(kind, doc, key, last) for doc, key, last in rows]
 
-    def scan(self, kind: type[R], *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
+    def scan(self, kind: type[R], /, *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
         text, values = finding.select(kind, order, where)
         cursor = self._connection.execute(text, values)
         self._scans.append(cursor)
         return (self._read(kind, doc, key, last) for doc, key, last in cursor)
 
-    def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         text, values = finding.count(kind, by, where)
         return counted(self._connection.execute(text, values))
 
