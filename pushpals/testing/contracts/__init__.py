@@ -1,1 +1,1 @@
-"""One suite of tests per port; every implementation runs all of it."""
+"""Suites that every implementation of a port must pass: subclass one and say what to test."""
