@@ -13,6 +13,7 @@ Errors name the file, the key and what is allowed. Nothing here reads the enviro
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import shlex
@@ -26,13 +27,12 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import msgspec
 
 from pushpals.protocol.ids import is_session_id
-from pushpals.protocol.jobs import CheckSpec
 
 REPOSITORY_FILE: Final = "pushpals.toml"
 Scope = Literal["repository", "operator"]
 
-_OTHERS: Final = frozenset({"policy"})
-"""Tables of ``pushpals.toml`` that another package reads: from the base commit, never from a working tree."""
+_OTHERS: Final = frozenset({"checks", "policy"})
+"""What ``pushpals.work.checks`` and ``pushpals.policy`` read: from a job's base commit, never from a working tree."""
 
 
 class ConfigError(ValueError):
@@ -58,30 +58,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     branch: Annotated[
         str | None,
         _is(
-            "landing.branch", "PUSHPALS_BRANCH", "repository",
+            "landing.branch",
+            "PUSHPALS_BRANCH",
+            "repository",
             "The branch that changes land on. Without it: the remote's HEAD, else the current branch.",
         ),
     ] = None
     remote: Annotated[
         str | None,
         _is(
-            "landing.remote", "PUSHPALS_REMOTE", "repository",
+            "landing.remote",
+            "PUSHPALS_REMOTE",
+            "repository",
             "The name of the git remote where that branch lives. Without it: the branch's upstream, else origin, "
             "else a bare repository in the data directory.",
         ),
     ] = None
-    checks: Annotated[
-        tuple[CheckSpec, ...] | None,
-        _is(
-            "checks", None, "repository",
-            "The repository's checks, one table each: run (argv list or one line), timeout_s, required, cwd. "
-            "Without it they are detected.",
-        ),
-    ] = None  # fmt: skip
     data_dir: Annotated[
         str | None,
         _is(
-            "data_dir", "PUSHPALS_DATA_DIR", "operator",
+            "data_dir",
+            "PUSHPALS_DATA_DIR",
+            "operator",
             "Where state lives; outside every working tree. "
             "Default: $XDG_STATE_HOME/pushpals/<name>-<hash of the path>.",
         ),
@@ -89,25 +87,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[
         str | None,
         _is(
-            "hub.url", "PUSHPALS_URL", "operator",
+            "hub.url",
+            "PUSHPALS_URL",
+            "operator",
             "The hub to speak to. Default: the one that `pushpals up` started here.",
         ),
     ] = None
     token: Annotated[
         str | None,
         _is(
-            "hub.token", "PUSHPALS_TOKEN", "operator",
-            "The token to speak with. Default: the operator's, from the data directory.", secret=True,
+            "hub.token",
+            "PUSHPALS_TOKEN",
+            "operator",
+            "The token to speak with. Default: the operator's, from the data directory.",
+            secret=True,
         ),
     ] = None
     host: Annotated[
-        str, _is("hub.host", "PUSHPALS_HOST", "operator", "The address the hub binds; loopback unless you know why not.")
+        str,
+        _is(
+            "hub.host",
+            "PUSHPALS_HOST",
+            "operator",
+            "The address the hub binds; loopback unless you know why not.",
+        ),
     ] = "127.0.0.1"
     port: Annotated[
         int,
         _is(
-            "hub.port", "PUSHPALS_PORT", "operator",
-            "The hub's port. 0: 3001, or a free one if that is taken.", ge=0, le=65_535,
+            "hub.port",
+            "PUSHPALS_PORT",
+            "operator",
+            "The hub's port. 0: 3001, or a free one if that is taken.",
+            ge=0,
+            le=65_535,
         ),
     ] = 0
     store: Annotated[
@@ -116,24 +129,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[
         int, _is("worker.count", "PUSHPALS_WORKERS", "operator", "How many workers `up` starts.", ge=0, le=64)
     ] = 2
-    sandbox: Annotated[
-        str,
-        _is(
-            "worker.sandbox", "PUSHPALS_SANDBOX", "operator",
-            "The executor for commands, by entry point name. auto: the strongest that works here.",
-        ),
-    ] = "auto"
     allow_unsandboxed: Annotated[
         bool,
         _is(
-            "worker.allow_unsandboxed", "PUSHPALS_ALLOW_UNSANDBOXED", "operator",
+            "worker.allow_unsandboxed",
+            "PUSHPALS_ALLOW_UNSANDBOXED",
+            "operator",
             "Run commands even where no sandbox works. Every command then says so.",
         ),
     ] = False
+    worker_path: Annotated[
+        tuple[str, ...],
+        _is(
+            "worker.path",
+            "PUSHPALS_WORKER_PATH",
+            "operator",
+            "Folders of programs that checks and fixers find first. The checkout's own .venv is found without it.",
+        ),
+    ] = ()
     agent_command: Annotated[
         tuple[str, ...],
         _is(
-            "agent.command", "PUSHPALS_AGENT", "operator",
+            "agent.command",
+            "PUSHPALS_AGENT",
+            "operator",
             "The coding agent's argv for `agent` jobs. The brief arrives on standard input; {brief} stands for a "
             "file that holds it.",
         ),
@@ -141,32 +160,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_timeout_s: Annotated[
         float,
         _is(
-            "agent.timeout_s", "PUSHPALS_AGENT_TIMEOUT_S", "operator",
-            "The longest one agent run may take, in seconds.", gt=0, le=86_400,
+            "agent.timeout_s",
+            "PUSHPALS_AGENT_TIMEOUT_S",
+            "operator",
+            "The longest one agent run may take, in seconds.",
+            gt=0,
+            le=86_400,
         ),
     ] = 1_800.0
     push_token: Annotated[
         str | None,
         _is(
-            "landing.token", "PUSHPALS_GIT_TOKEN", "operator",
+            "landing.token",
+            "PUSHPALS_GIT_TOKEN",
+            "operator",
             "The password or token for an https remote. Only the pusher and the fetching side of a worker hold it.",
             secret=True,
         ),
     ] = None
     push_user: Annotated[
-        str, _is("landing.user", "PUSHPALS_GIT_USER", "operator", "The user name that goes with landing.token.")
+        str,
+        _is("landing.user", "PUSHPALS_GIT_USER", "operator", "The user name that goes with landing.token."),
     ] = "git"
     ssh_key: Annotated[
         str | None,
         _is(
-            "landing.ssh_key", "PUSHPALS_SSH_KEY", "operator",
+            "landing.ssh_key",
+            "PUSHPALS_SSH_KEY",
+            "operator",
             "A deploy key for an ssh remote. Without it: the ssh agent of the person who starts Push Pals.",
         ),
     ] = None
     known_hosts: Annotated[
         str | None,
         _is(
-            "landing.known_hosts", "PUSHPALS_KNOWN_HOSTS", "operator",
+            "landing.known_hosts",
+            "PUSHPALS_KNOWN_HOSTS",
+            "operator",
             "The known_hosts file for an ssh remote. Default: ~/.ssh/known_hosts.",
         ),
     ] = None
@@ -236,18 +266,26 @@ def load(
         _take_file(repository / REPOSITORY_FILE, "repository", values, origin)
     person = user_file or user_config(env)
     if person is not None:
-        if repository is not None and person.exists() and person.resolve().is_relative_to(repository.resolve()):
-            raise ConfigError(str(person), "(file)", "the operator's file must not stand inside the repository")
+        if (
+            repository is not None
+            and person.exists()
+            and person.resolve().is_relative_to(repository.resolve())
+        ):
+            raise ConfigError(
+                str(person), "(file)", "the operator's file must not stand inside the repository"
+            )
         _take_file(person, "operator", values, origin)
     _take_env(env, values, origin)
     for name, value in (flags or {}).items():
         if value is not None:
             field = next(field for field in fields() if field.name == name)
-            values[name] = _convert(f"--{name.replace('_', '-')}", field.key, value, field.type)
+            values[name] = _convert(f"--{name.replace('_', '-')}", field, value)
             origin[name] = f"flag --{name.replace('_', '-')}"
     if not is_session_id(values.get("session_id", "dev")):
         raise ConfigError(
-            origin["session_id"], "session.id", "1 to 64 characters out of letters, digits, dot, dash, underscore"
+            origin["session_id"],
+            "session.id",
+            "1 to 64 characters out of letters, digits, dot, dash, underscore",
         )
     return Loaded(settings=Settings(**values), origin=origin)
 
@@ -268,46 +306,10 @@ def data_dir(settings: Settings, repository: Path, env: Mapping[str, str]) -> Pa
         name = re.sub(r"[^A-Za-z0-9._-]", "_", real.name)[:48] or "repository"
         chosen = Path(base) / "pushpals" / f"{name}-{hashlib.sha256(bytes(real)).hexdigest()[:8]}"
     if chosen.resolve().is_relative_to(repository.resolve()):
-        raise ConfigError("settings", "data_dir", f"{chosen} is inside the working tree; choose a place outside it")
+        raise ConfigError(
+            "settings", "data_dir", f"{chosen} is inside the working tree; choose a place outside it"
+        )
     return chosen
-
-
-def read_checks(table: Any, where: str) -> tuple[CheckSpec, ...]:
-    """``[checks]`` of a ``pushpals.toml``: ``name = "one line"``, ``name = [argv]`` or a table with ``run``.
-
-    A line is split like a shell would, but never given to one.
-    """
-    if not isinstance(table, dict):
-        raise ConfigError(where, "checks", "one entry for each check is expected, e.g. checks.lint = 'ruff check .'")
-    return tuple(_check(name, entry, where) for name, entry in table.items())
-
-
-def _check(name: str, entry: Any, where: str) -> CheckSpec:
-    key = f"checks.{name}"
-    if not isinstance(entry, dict):
-        entry = {"run": entry}
-    unknown = set(entry) - {"run", "timeout_s", "required", "cwd"}
-    if unknown:
-        raise ConfigError(where, f"{key}.{min(unknown)}", "a check has run, timeout_s, required and cwd")
-    run = entry.get("run")
-    argv = _split(run, where, f"{key}.run") if isinstance(run, str) else run
-    if not isinstance(argv, list) or not argv or not all(isinstance(word, str) for word in argv):
-        raise ConfigError(where, f"{key}.run", "a command line or a list of its words is expected")
-    rest = {k: v for k, v in entry.items() if k != "run"}
-    try:
-        spec = msgspec.convert({"name": name, "argv": argv, **rest_to_wire(rest)}, CheckSpec)
-    except msgspec.ValidationError as error:
-        raise ConfigError(where, key, str(error)) from None
-    if spec.timeout_s <= 0:
-        raise ConfigError(where, f"{key}.timeout_s", "a number of seconds above 0 is expected")
-    if Path(spec.cwd).is_absolute() or ".." in Path(spec.cwd).parts:
-        raise ConfigError(where, f"{key}.cwd", "a path inside the repository is expected")
-    return spec
-
-
-def rest_to_wire(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """A check's settings under the names that they have on the wire."""
-    return {("timeoutS" if key == "timeout_s" else key): value for key, value in rest.items()}
 
 
 def _split(line: str, where: str, key: str) -> list[str]:
@@ -341,10 +343,7 @@ def _take_file(path: Path, scope: Scope, values: dict[str, Any], origin: dict[st
                 "a repository may not set this; put it into your own ~/.config/pushpals/config.toml"
                 + (f" or into {field.env}" if field.env else ""),
             )  # fmt: skip
-        if field.name == "checks":
-            values["checks"] = read_checks(value, str(path))
-        else:
-            values[field.name] = _convert(str(path), key, value, field.type)
+        values[field.name] = _convert(str(path), field, value)
         origin[field.name] = str(path)
 
 
@@ -354,11 +353,13 @@ def _take_env(env: Mapping[str, str], values: dict[str, Any], origin: dict[str, 
         if text is None or text == "" or field.env is None:
             continue
         raw: Any = _split(text, field.env, field.key) if _is_list(field.type) else text
-        values[field.name] = _convert(field.env, field.key, raw, field.type, strict=False)
+        values[field.name] = _convert(field.env, field, raw, strict=False)
         origin[field.name] = f"env {field.env}"
 
 
-def _flatten(document: Mapping[str, Any], known: Mapping[str, Field], prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(
+    document: Mapping[str, Any], known: Mapping[str, Field], prefix: str = ""
+) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, value in document.items():
         key = f"{prefix}{name}"
@@ -371,16 +372,15 @@ def _flatten(document: Mapping[str, Any], known: Mapping[str, Field], prefix: st
     return found
 
 
-def _convert(where: str, key: str, value: Any, kind: Any, *, strict: bool = True) -> Any:
+def _convert(where: str, field: Field, value: Any, *, strict: bool = True) -> Any:
     try:
-        return msgspec.convert(value, kind, strict=strict)
+        return msgspec.convert(value, field.type, strict=strict)
     except msgspec.ValidationError:
-        raise ConfigError(where, key, f"{_allowed(kind)} is expected, not {value!r}") from None
+        got = "what stands there" if field.secret else repr(value)
+        raise ConfigError(where, field.key, f"{field.allowed} is expected, not {got}") from None
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    import difflib
-
     close = difflib.get_close_matches(key, known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"there is no such setting.{hint} There are: {', '.join(known)}"

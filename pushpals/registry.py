@@ -56,7 +56,9 @@ def find(group: str, name: str) -> EntryPoint:
     """The entry point of a name, not yet loaded."""
     found = {entry.value: entry for entry in entry_points(group=group, name=name)}
     if len(found) > 1:
-        raise AmbiguousPart(f"{_word(group)} {name!r} is registered more than once: {', '.join(sorted(found))}")
+        raise AmbiguousPart(
+            f"{_word(group)} {name!r} is registered more than once: {', '.join(sorted(found))}"
+        )
     if not found:
         raise UnknownPart(_unknown(group, name))
     return next(iter(found.values()))

@@ -109,7 +109,9 @@ def json_option(command: F) -> F:
         ctx.meta["pushpals.json"] = value
         return value
 
-    return click.option("--json", "as_json", is_flag=True, callback=keep, is_eager=True, help="Print JSON.")(command)
+    return click.option("--json", "as_json", is_flag=True, callback=keep, is_eager=True, help="Print JSON.")(
+        command
+    )
 
 
 def session_option(command: F) -> F:
@@ -122,7 +124,12 @@ def session_option(command: F) -> F:
             app.__dict__.pop("loaded", None)
 
     return click.option(
-        "-s", "--session", metavar="ID", expose_value=False, callback=keep, help="Another session than the usual one."
+        "-s",
+        "--session",
+        metavar="ID",
+        expose_value=False,
+        callback=keep,
+        help="Another session than the usual one.",
     )(command)
 
 
@@ -167,7 +174,9 @@ def table(rows: list[list[str]], heads: list[str]) -> None:
     """Columns as wide as their widest cell; cells are already safe."""
     widths = [max(len(click.unstyle(row[n])) for row in [heads, *rows]) for n in range(len(heads))]
     for row, styled in [(heads, True), *((row, False) for row in rows)]:
-        cells = [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)
+        ]
         line = "  ".join(cells).rstrip()
         click.echo(click.style(line, dim=True) if styled else line)
 
@@ -188,5 +197,7 @@ def pick(what: str, text: str, known: list[str]) -> str:
     if not found:
         raise Failed(f"no {what} begins with {text!r}", NEGATIVE, "not_found")
     raise Failed(
-        f"{text!r} begins more than one {what}: {', '.join(short(one) for one in found[:8])}", NEGATIVE, "ambiguous"
+        f"{text!r} begins more than one {what}: {', '.join(short(one) for one in found[:8])}",
+        NEGATIVE,
+        "ambiguous",
     )

@@ -12,7 +12,17 @@ from contextlib import aclosing
 import click
 import msgspec
 
-from pushpals.cli.app import App, command, json_option, print_json, safe, safe_line, session_option, short, table
+from pushpals.cli.app import (
+    App,
+    command,
+    json_option,
+    print_json,
+    safe,
+    safe_line,
+    session_option,
+    short,
+    table,
+)
 from pushpals.cli.errors import NEGATIVE, REFUSED, USAGE, Failed
 from pushpals.cli.find import find_approval
 from pushpals.cli.render import LANDING_STATES, Lines, clock, receipt
@@ -41,7 +51,14 @@ async def approvals(hub: HubClient, app: App, every: bool, as_json: bool) -> Non
         click.echo("nothing waits for your word")
     else:
         rows = [
-            [short(one.id), one.state, one.kind, safe_line(one.summary, 70), one.session_id, clock(one.created_at)]
+            [
+                short(one.id),
+                one.state,
+                one.kind,
+                safe_line(one.summary, 70),
+                one.session_id,
+                clock(one.created_at),
+            ]
             for one in page.items
         ]
         table(rows, ["id", "state", "kind", "what", "session", "since"])
@@ -55,7 +72,13 @@ async def approvals(hub: HubClient, app: App, every: bool, as_json: bool) -> Non
 @json_option
 @command
 async def approve(
-    hub: HubClient, app: App, approval_id: str | None, yes: bool, no_wait: bool, reason: str | None, as_json: bool
+    hub: HubClient,
+    app: App,
+    approval_id: str | None,
+    yes: bool,
+    no_wait: bool,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """See the exact diff and its evidence, say yes, and watch it land.
 
@@ -113,7 +136,9 @@ async def deny(hub: HubClient, app: App, approval_id: str | None, reason: str | 
 
 async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> None:
     """Everything that a yes would stand for."""
-    click.echo(f"{click.style(safe_line(approval.summary, 400), bold=True)}  ({short(approval.id)}, {approval.kind})")
+    click.echo(
+        f"{click.style(safe_line(approval.summary, 400), bold=True)}  ({short(approval.id)}, {approval.kind})"
+    )
     for name, value in approval.action.items():
         if value not in (None, "", [], {}):
             click.echo(f"  {safe_line(name, 20):<12} {_value(value)}")
@@ -125,7 +150,9 @@ async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> N
     if landing.worker_evidence:
         click.echo("\nEvidence")
         for evidence in landing.worker_evidence:
-            stale = "" if evidence.commit == landing.head else click.style("  (not on this head)", fg="yellow")
+            stale = (
+                "" if evidence.commit == landing.head else click.style("  (not on this head)", fg="yellow")
+            )
             click.echo(f"  {receipt(evidence)}{stale}")
     else:
         click.echo(click.style("\nNo check ran on this change before now.", fg="yellow"))
@@ -133,7 +160,11 @@ async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> N
         click.echo("\nFiles")
         for file in landing.files:
             note = click.style("  protected", fg="yellow") if file.protected else ""
-            mode = f"  mode {file.old_mode} → {file.new_mode}" if file.new_mode and file.new_mode != file.old_mode else ""
+            mode = (
+                f"  mode {file.old_mode} → {file.new_mode}"
+                if file.new_mode and file.new_mode != file.old_mode
+                else ""
+            )
             counts = "binary" if file.binary else f"+{file.added} -{file.deleted}"
             was = f" (was {display.escaped(file.old_path)})" if file.old_path else ""
             click.echo(f"  {file.status}  {display.escaped(file.path)}{was}  {counts}{mode}{note}")

@@ -65,13 +65,20 @@ def current_branch(checkout: Path) -> str | None:
     return _git(checkout, "symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1)).stdout.strip() or None
 
 
+def tracked(checkout: Path) -> list[str]:
+    """The names of all tracked files."""
+    return [name for name in _git(checkout, "ls-files", "-z").stdout.split("\0") if name]
+
+
 def resolve(checkout: Path, own: Path, settings: Settings) -> Upstream:
     """Where main lives, without changing anything anywhere."""
     remote = _remote_name(checkout, settings.remote)
     if remote is None:
         branch = settings.branch or current_branch(checkout)
         if branch is None:
-            raise CheckoutError("HEAD is detached: check out your main branch, or set landing.branch in pushpals.toml")
+            raise CheckoutError(
+                "HEAD is detached: check out your main branch, or set landing.branch in pushpals.toml"
+            )
         return Upstream(url=str(own), branch=branch, name="(own)", own=True, state="equal")
     url = _absolute(_git(checkout, "remote", "get-url", "--push", remote).stdout.strip(), checkout)
     branch = settings.branch or _remote_head(checkout, remote) or current_branch(checkout)
@@ -88,10 +95,14 @@ def prepare(checkout: Path, own: Path, settings: Settings) -> Upstream:
     ref = f"refs/heads/{upstream.branch}"
     mine = _git(checkout, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", ok=(0, 1)).stdout.strip()
     if not mine:
-        raise CheckoutError(f"the branch {upstream.branch} has no commit yet; make a first one, then start again")
+        raise CheckoutError(
+            f"the branch {upstream.branch} has no commit yet; make a first one, then start again"
+        )
     if not (own / "HEAD").exists():
         own.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _git(None, "init", "--quiet", "--bare", "--template=", f"--initial-branch={upstream.branch}", str(own))
+        _git(
+            None, "init", "--quiet", "--bare", "--template=", f"--initial-branch={upstream.branch}", str(own)
+        )
     _git(None, "--git-dir", str(own), "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(checkout),
          f"+{ref}:refs/person/{upstream.branch}")  # fmt: skip
     theirs = _git(
@@ -126,7 +137,9 @@ def advice(upstream: Upstream) -> str | None:
 
 def _contains(git_dir: Path, descendant: str, ancestor: str) -> bool:
     return (
-        _git(None, "--git-dir", str(git_dir), "merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)).returncode
+        _git(
+            None, "--git-dir", str(git_dir), "merge-base", "--is-ancestor", ancestor, descendant, ok=(0, 1)
+        ).returncode
         == 0
     )
 
@@ -148,7 +161,9 @@ def _remote_name(checkout: Path, wanted: str | None) -> str | None:
         return "origin" if names else None
     if len(names) == 1:
         return names[0]
-    raise CheckoutError(f"which remote holds main? Set landing.remote in pushpals.toml to one of: {', '.join(names)}")
+    raise CheckoutError(
+        f"which remote holds main? Set landing.remote in pushpals.toml to one of: {', '.join(names)}"
+    )
 
 
 def _remote_head(checkout: Path, remote: str) -> str | None:

@@ -40,7 +40,7 @@ class Failed(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = NEGATIVE, code: str = "failed"):
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
         self.code = code
 
     def show(self, file: Any = None) -> None:
@@ -64,7 +64,9 @@ def as_failure(error: Exception) -> Failed | None:
             return error
         case Unauthenticated():
             return Failed(
-                f"{error.message}. Is PUSHPALS_TOKEN right? `pushpals token list` shows what exists", REFUSED, error.code
+                f"{error.message}. Is PUSHPALS_TOKEN right? `pushpals token list` shows what exists",
+                REFUSED,
+                error.code,
             )
         case Forbidden():
             return Failed(error.message, REFUSED, error.code)

@@ -65,5 +65,9 @@ async def find_lane(hub: HubClient, text: str | None) -> Lane:
     if len(lanes) == 1:
         return next(iter(lanes.values()))
     if not lanes:
-        raise Failed("there is no merge queue yet; it begins when a pusher takes its branch", NEGATIVE, "no_lane")
-    raise Failed(f"there are {len(lanes)} queues; name one of: {', '.join(sorted(lanes))}", NEGATIVE, "ambiguous")
+        raise Failed(
+            "there is no merge queue yet; it begins when a pusher takes its branch", NEGATIVE, "no_lane"
+        )
+    raise Failed(
+        f"there are {len(lanes)} queues; name one of: {', '.join(sorted(lanes))}", NEGATIVE, "ambiguous"
+    )

@@ -51,7 +51,9 @@ class Story:
         payload = event.payload
         if event.id in self._messages:
             return True
-        named = {getattr(payload, field, None) for field in ("job_id", "task_id", "approval_id", "landing_id")}
+        named = {
+            getattr(payload, field, None) for field in ("job_id", "task_id", "approval_id", "landing_id")
+        }
         if named & self._ids:
             self._learn(payload)
             return True
@@ -71,7 +73,9 @@ class Story:
             case ev.Committed(commit_hash=commit):
                 return commit in self._commits or event.correlation_id in self._ids
             case ev.AssistantMessage() | ev.Done() | ev.DiffReady() | ev.Log() | ev.Error():
-                return bool({event.correlation_id, event.parent_id, event.turn_id} & (self._ids | self._messages))
+                return bool(
+                    {event.correlation_id, event.parent_id, event.turn_id} & (self._ids | self._messages)
+                )
             case _:
                 return False
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from pushpals.cli.app import App, command, json_option, print_json, safe, safe_line, session_option, short, table
+from pushpals.cli.app import (
+    App,
+    command,
+    json_option,
+    print_json,
+    safe,
+    safe_line,
+    session_option,
+    short,
+    table,
+)
 from pushpals.cli.errors import NEGATIVE, Failed
 from pushpals.cli.find import find_job
 from pushpals.cli.render import clock, receipt
@@ -13,7 +23,13 @@ from pushpals.client import HubClient
 from pushpals.protocol.jobs import Job
 
 STATES = ("blocked", "scheduled", "pending", "claimed", "completed", "failed", "cancelled")
-COLORS = {"completed": "green", "failed": "red", "claimed": "cyan", "cancelled": "yellow", "blocked": "yellow"}
+COLORS = {
+    "completed": "green",
+    "failed": "red",
+    "claimed": "cyan",
+    "cancelled": "yellow",
+    "blocked": "yellow",
+}
 
 
 @click.command()
@@ -23,7 +39,9 @@ COLORS = {"completed": "green", "failed": "red", "claimed": "cyan", "cancelled":
 @session_option
 @json_option
 @command
-async def jobs(hub: HubClient, app: App, state: str | None, kind: str | None, limit: int, as_json: bool) -> None:
+async def jobs(
+    hub: HubClient, app: App, state: str | None, kind: str | None, limit: int, as_json: bool
+) -> None:
     """List jobs, newest first.
 
     \b
@@ -35,10 +53,19 @@ async def jobs(hub: HubClient, app: App, state: str | None, kind: str | None, li
     if as_json:
         print_json(page)
     elif not page.items:
-        click.echo("no jobs" + (f" that are {state}" if state else "") + "; ask for something: pushpals say …")
+        click.echo(
+            "no jobs" + (f" that are {state}" if state else "") + "; ask for something: pushpals say …"
+        )
     else:
         rows = [
-            [short(job.id), _state(job), job.kind, safe_line(job.title, 50), job.worker_id or "", clock(job.created_at)]
+            [
+                short(job.id),
+                _state(job),
+                job.kind,
+                safe_line(job.title, 50),
+                job.worker_id or "",
+                clock(job.created_at),
+            ]
             for job in page.items
         ]
         table(rows, ["id", "state", "kind", "title", "worker", "since"])
@@ -66,7 +93,9 @@ async def show(hub: HubClient, app: App, job_id: str, as_json: bool) -> None:
         "arguments": safe_line(str(found.params), 300) if found.params else "",
         "position": f"{reply.position} ahead" if reply.position is not None else "",
         "base": (found.base or "")[:12],
-        "worker": f"{found.worker_id} (attempt {found.attempt} of {found.max_attempts})" if found.worker_id else "",
+        "worker": f"{found.worker_id} (attempt {found.attempt} of {found.max_attempts})"
+        if found.worker_id
+        else "",
         "sandbox": found.sandbox or "",
         "asked by": safe_line(found.requested_by, 60),
         "created": found.created_at,
@@ -83,7 +112,9 @@ async def show(hub: HubClient, app: App, job_id: str, as_json: bool) -> None:
     if found.result is not None:
         click.echo(f"  {'result':<10} {safe_line(found.result.summary, 400)}")
         if found.result.head:
-            click.echo(f"  {'branch':<10} {safe_line(found.result.branch or '', 100)} at {found.result.head[:12]}")
+            click.echo(
+                f"  {'branch':<10} {safe_line(found.result.branch or '', 100)} at {found.result.head[:12]}"
+            )
         if found.result.diff_stat:
             click.echo(_indent(safe(found.result.diff_stat)))
         for evidence in found.result.evidence:

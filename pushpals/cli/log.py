@@ -12,7 +12,9 @@ from pushpals.client import HubClient
 
 
 @click.command()
-@click.option("--job", "job_id", metavar="JOB", help="Only the story of this job. A unique beginning will do.")
+@click.option(
+    "--job", "job_id", metavar="JOB", help="Only the story of this job. A unique beginning will do."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Without the output of commands.")
 @session_option
 @json_option

@@ -44,7 +44,9 @@ COMMANDS: dict[str, Row] = {
     "job": Row("jobs:job", _LOOK, "Show, cancel or retry one job."),
     "diff": Row("jobs:diff", _LOOK, "Show the change that a job made."),
     "approvals": Row("approvals:approvals", _DECIDE, "List what waits for your word."),
-    "approve": Row("approvals:approve", _DECIDE, "See the exact diff and its evidence, say yes, and watch it land."),
+    "approve": Row(
+        "approvals:approve", _DECIDE, "See the exact diff and its evidence, say yes, and watch it land."
+    ),
     "deny": Row("approvals:deny", _DECIDE, "Say no; nothing moves."),
     "landing": Row("landing:landing", _DECIDE, "List, show, cancel or retry landings."),
     "queue": Row("queue:queue", _OPERATE, "Show, pause, freeze or resume the merge queue."),
@@ -83,9 +85,9 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if close:
-                error.message += f" Did you mean '{close[0]}'?"
-            raise
+            if not close:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{close[0]}'?", ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         headings: dict[str, list[tuple[str, str]]] = {}
@@ -125,7 +127,9 @@ class LazyGroup(click.Group):
 @click.option("--data-dir", metavar="PATH", help="Where state lives.  [env: PUSHPALS_DATA_DIR]")
 @click.option("--url", metavar="URL", help="The hub to speak to.  [env: PUSHPALS_URL]")
 @click.option("-s", "--session", metavar="ID", help="The session.  [env: PUSHPALS_SESSION_ID]")
-@click.option("--color/--no-color", default=None, help="Colours; by default on a terminal unless NO_COLOR is set.")
+@click.option(
+    "--color/--no-color", default=None, help="Colours; by default on a terminal unless NO_COLOR is set."
+)
 @click.pass_context
 def cli(
     ctx: click.Context,

@@ -38,7 +38,9 @@ async def show(hub: HubClient, app: App, lane: str | None, as_json: bool) -> Non
     click.echo(f"{safe_line(found.id, 100)}{head}  {found.mode}{cause}, pusher {found.holder or 'none'}")
     for place, one in enumerate(waiting, 1):
         state = click.style(one.state, fg=LANDING_STATES.get(one.state))
-        click.echo(f"  {place:>3}  {short(one.id)}  {state}  {safe_line(one.title, 60)}  {clock(one.created_at)}")
+        click.echo(
+            f"  {place:>3}  {short(one.id)}  {state}  {safe_line(one.title, 60)}  {clock(one.created_at)}"
+        )
     if not waiting:
         click.echo("  nothing waits")
 
@@ -50,7 +52,9 @@ def _mode(name: str, mode: LaneMode, says: str) -> click.Command:
     @json_option
     @command
     async def set_mode(hub: HubClient, app: App, lane: str | None, reason: str | None, as_json: bool) -> None:
-        changed = await hub.set_lane_mode(SetLaneMode(lane=(await find_lane(hub, lane)).id, mode=mode, cause=reason))
+        changed = await hub.set_lane_mode(
+            SetLaneMode(lane=(await find_lane(hub, lane)).id, mode=mode, cause=reason)
+        )
         if as_json:
             print_json(changed)
         else:

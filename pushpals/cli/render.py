@@ -89,13 +89,25 @@ class Lines:
                 ended = "did not run" if result.exit_code is None else f"exit code {result.exit_code}"
                 return "│", click.style(ended, fg="red"), None
             case ev.JobEnqueued() as job:
-                return "job", f"{self._job(job.job_id)} {job.kind}, waits for a worker".replace("  ", " "), None
+                return (
+                    "job",
+                    f"{self._job(job.job_id)} {job.kind}, waits for a worker".replace("  ", " "),
+                    None,
+                )
             case ev.JobClaimed() as claimed:
                 return "job", f"{self._job(claimed.job_id)} on {safe_line(claimed.worker_id, 48)}", None
             case ev.JobCompleted() as completed:
-                return "job", f"{self._job(completed.job_id)} {_ok('done')}  {safe_line(completed.summary or '')}", None
+                return (
+                    "job",
+                    f"{self._job(completed.job_id)} {_ok('done')}  {safe_line(completed.summary or '')}",
+                    None,
+                )
             case ev.JobFailed() as failed:
-                return "job", f"{self._job(failed.job_id)} {_bad('failed')}  {safe_line(failed.message)}", None
+                return (
+                    "job",
+                    f"{self._job(failed.job_id)} {_bad('failed')}  {safe_line(failed.message)}",
+                    None,
+                )
             case ev.JobLog(line=line):
                 return None if self.quiet else ("│", safe(line).replace("\n", " "), None)
             case ev.ApprovalRequired() as asked:
@@ -115,34 +127,70 @@ class Lines:
             case ev.AgentStatus() as agent:
                 if agent.status != "error" and (self.quiet or not agent.message):
                     return None
-                return safe_line(agent.agent_id, 9), f"{agent.status} {safe_line(agent.message or '')}".rstrip(), None
+                return (
+                    safe_line(agent.agent_id, 9),
+                    f"{agent.status} {safe_line(agent.message or '')}".rstrip(),
+                    None,
+                )
             case ev.Status() as status:
                 if status.state not in ("error", "shutting_down"):
                     return None
-                return "status", f"{safe_line(status.agent_id, 48)} {status.state} {safe_line(status.detail or '')}", None
+                return (
+                    "status",
+                    f"{safe_line(status.agent_id, 48)} {status.state} {safe_line(status.detail or '')}",
+                    None,
+                )
             case ev.ScanResult(summary=summary):
                 return "scan", safe_line(summary), None
             case ev.Suggestions(items=items):
-                return "ideas", "\n".join(f"[{item.effort}] {safe_line(item.title)}" for item in items) or "none", None
+                return (
+                    "ideas",
+                    "\n".join(f"[{item.effort}] {safe_line(item.title)}" for item in items) or "none",
+                    None,
+                )
             case ev.DiffReady() as diff:
                 return "diff", f"{_stat(diff.diff_stat)} on {safe_line(diff.branch, 80)}", None
             case ev.Committed() as commit:
-                return "commit", f"{commit.commit_hash[:10]} on {safe_line(commit.branch, 80)}  {_subject(commit.message)}", None
+                return (
+                    "commit",
+                    f"{commit.commit_hash[:10]} on {safe_line(commit.branch, 80)}  {_subject(commit.message)}",
+                    None,
+                )
             case ev.DelegateRequest() as request:
                 return "delegate", f"to {safe_line(request.to_agent_id, 48)}", None
             case ev.DelegateResponse() as response:
-                return "delegate", "answered" if response.ok else f"refused: {safe_line(response.error or '')}", None
+                return (
+                    "delegate",
+                    "answered" if response.ok else f"refused: {safe_line(response.error or '')}",
+                    None,
+                )
             case ev.PlanMade() as plan:
                 steps = ", then ".join(safe_line(step.title, 80) for step in plan.steps) or "nothing to run"
                 return "plan", f"{safe_line(plan.understanding, 160)}: {steps}", None
             case ev.JobRequeued() as again:
-                return "job", f"{self._job(again.job_id)} goes back to the queue: {safe_line(again.reason)}", "yellow"
+                return (
+                    "job",
+                    f"{self._job(again.job_id)} goes back to the queue: {safe_line(again.reason)}",
+                    "yellow",
+                )
             case ev.JobLeaseLost() as lost:
-                return "job", f"{self._job(lost.job_id)} lost: {safe_line(lost.worker_id, 48)} went silent", "yellow"
+                return (
+                    "job",
+                    f"{self._job(lost.job_id)} lost: {safe_line(lost.worker_id, 48)} went silent",
+                    "yellow",
+                )
             case ev.JobCancelRequested() as cancel:
-                return "job", f"{self._job(cancel.job_id)} is asked to stop by {safe_line(cancel.by, 60)}", "yellow"
+                return (
+                    "job",
+                    f"{self._job(cancel.job_id)} is asked to stop by {safe_line(cancel.by, 60)}",
+                    "yellow",
+                )
             case ev.JobCancelled() as cancelled:
-                return "job", f"{self._job(cancelled.job_id)} cancelled by {safe_line(cancelled.by, 60)}", "yellow"
+                return (
+                    "job",
+                    f"{self._job(cancelled.job_id)} cancelled by {safe_line(cancelled.by, 60)}",
+                    "yellow",
+                )
             case ev.JobBased() as based:
                 where = f", sandbox {based.sandbox}" if based.sandbox else ""
                 return "job", f"{self._job(based.job_id)} works on {based.base[:10]}{where}", None
@@ -157,7 +205,11 @@ class Lines:
             case ev.LaneChanged() as lane:
                 cause = f": {safe_line(lane.cause)}" if lane.cause else ""
                 head = f" at {lane.head[:10]}" if lane.head else ""
-                return None if self.quiet else ("queue", f"{safe_line(lane.lane, 80)} {lane.mode}{head}{cause}", None)
+                return (
+                    None
+                    if self.quiet
+                    else ("queue", f"{safe_line(lane.lane, 80)} {lane.mode}{head}{cause}", None)
+                )
             case ev.WorkerChanged() as worker:
                 if self.quiet:
                     return None
@@ -174,7 +226,11 @@ def receipt(evidence: Evidence) -> str:
     verdict = click.style(evidence.verdict.replace("_", " "), fg=VERDICTS[evidence.verdict])
     counts = ""
     if evidence.counts is not None:
-        parts = [(evidence.counts.passed, "passed"), (evidence.counts.failed, "failed"), (evidence.counts.errors, "errors")]
+        parts = [
+            (evidence.counts.passed, "passed"),
+            (evidence.counts.failed, "failed"),
+            (evidence.counts.errors, "errors"),
+        ]
         counts = "  " + ", ".join(f"{number} {word}" for number, word in parts if number)
     first = f"  {safe_line(evidence.failures[0], 120)}" if evidence.failures else ""
     why = f"  {safe_line(evidence.detail, 160)}" if evidence.detail and evidence.verdict != "passed" else ""
@@ -186,7 +242,9 @@ def diff(text: str) -> str:
     """A unified diff, cleaned, with the colours people know."""
     out = []
     for line in safe(text).split("\n"):
-        if line.startswith(("+++", "---", "diff ", "index ", "new ", "deleted ", "rename ", "similarity ", "old ")):
+        if line.startswith(
+            ("+++", "---", "diff ", "index ", "new ", "deleted ", "rename ", "similarity ", "old ")
+        ):
             out.append(click.style(line, bold=True))
         elif line.startswith("@@"):
             out.append(click.style(line, fg="cyan"))

@@ -23,7 +23,9 @@ from pushpals.protocol.events import ApprovalRequired, Done, Event, TaskCreated
 @session_option
 @json_option
 @command
-async def say(hub: HubClient, app: App, text: tuple[str, ...], to: str | None, wait: bool, as_json: bool) -> None:
+async def say(
+    hub: HubClient, app: App, text: tuple[str, ...], to: str | None, wait: bool, as_json: bool
+) -> None:
     """Say something to the team. The message is durable when this returns.
 
     A single dash reads the text from standard input.

@@ -28,7 +28,10 @@ def show(app: App, origin: bool, as_json: bool) -> None:
     loaded = app.loaded
     if as_json:
         print_json(
-            {field.key: {"value": _value(loaded, field), "origin": loaded.origin[field.name]} for field in configuration.fields()}
+            {
+                field.key: {"value": _value(loaded, field), "origin": loaded.origin[field.name]}
+                for field in configuration.fields()
+            }
         )
         return
     rows = []

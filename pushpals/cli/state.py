@@ -99,7 +99,9 @@ class State:
         return found if any(is_alive(pid) for pid in pids) else None
 
     def keep_running(self, running: Running) -> None:
-        write_private(self.root / "run.json", msgspec.json.format(msgspec.json.encode(running), indent=2) + b"\n")
+        write_private(
+            self.root / "run.json", msgspec.json.format(msgspec.json.encode(running), indent=2) + b"\n"
+        )
 
     def forget_running(self) -> None:
         (self.root / "run.json").unlink(missing_ok=True)

@@ -43,13 +43,19 @@ async def status(hub: HubClient, app: App, as_json: bool) -> None:
     click.echo(f"jobs      {_counts(found.jobs)}")
     click.echo(f"landings  {_counts(found.landings, LANDING_STATES)}")
     if found.approvals_open:
-        click.echo(click.style(f"{found.approvals_open} waiting for your word: pushpals approvals", fg="yellow"))
+        click.echo(
+            click.style(f"{found.approvals_open} waiting for your word: pushpals approvals", fg="yellow")
+        )
     for line in _hints(found):
         click.echo(line)
 
 
 def _counts(counts: dict[str, int], colors: dict[str, Any] | None = None) -> str:
-    shown = [f"{number} {click.style(state, fg=(colors or {}).get(state))}" for state, number in counts.items() if number]
+    shown = [
+        f"{number} {click.style(state, fg=(colors or {}).get(state))}"
+        for state, number in counts.items()
+        if number
+    ]
     return ", ".join(shown) or "none"
 
 

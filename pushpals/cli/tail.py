@@ -14,8 +14,15 @@ from pushpals.protocol.events import PAYLOADS, Event
 
 
 @click.command()
-@click.option("--after", type=click.IntRange(min=0), metavar="CURSOR", help="Start behind this cursor; 0 is the beginning.")
-@click.option("--last", type=click.IntRange(min=0), default=20, show_default=True, help="Start with so many old events.")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    metavar="CURSOR",
+    help="Start behind this cursor; 0 is the beginning.",
+)
+@click.option(
+    "--last", type=click.IntRange(min=0), default=20, show_default=True, help="Start with so many old events."
+)
 @click.option("--types", metavar="A,B", help="Only these event types.")
 @click.option("--quiet", "-q", is_flag=True, help="Without the output of commands.")
 @click.option("--once", is_flag=True, help="Print what there is and stop.")
@@ -75,5 +82,7 @@ def _types(text: str | None) -> list[str] | None:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = sorted(set(names) - set(PAYLOADS))
     if unknown or not names:
-        raise click.BadParameter(f"no such event type: {', '.join(unknown)}. There are: {', '.join(PAYLOADS)}")
+        raise click.BadParameter(
+            f"no such event type: {', '.join(unknown)}. There are: {', '.join(PAYLOADS)}"
+        )
     return names

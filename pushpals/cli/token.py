@@ -18,12 +18,20 @@ def token() -> None:
 @token.command("new")
 @click.argument("role", type=click.Choice(ROLES))
 @click.option("--label", default="", metavar="TEXT", help="Whose or what it is, e.g. 'phone'.")
-@click.option("--session", "sessions", multiple=True, metavar="ID", help="Only this session; may be repeated.")
+@click.option(
+    "--session", "sessions", multiple=True, metavar="ID", help="Only this session; may be repeated."
+)
 @click.option("--days", type=click.FloatRange(min=0, min_open=True, max=366), help="How long it is good for.")
 @json_option
 @command
 async def new(
-    hub: HubClient, app: App, role: Role, label: str, sessions: tuple[str, ...], days: float | None, as_json: bool
+    hub: HubClient,
+    app: App,
+    role: Role,
+    label: str,
+    sessions: tuple[str, ...],
+    days: float | None,
+    as_json: bool,
 ) -> None:
     """Make a token. Its secret is printed once and kept nowhere.
 
@@ -33,7 +41,10 @@ async def new(
       pushpals token new operator --label phone --days 30
     """
     wanted = NewToken(
-        role=role, label=label, sessions=list(sessions) or None, ttl_s=days * 86_400 if days is not None else None
+        role=role,
+        label=label,
+        sessions=list(sessions) or None,
+        ttl_s=days * 86_400 if days is not None else None,
     )
     made = await hub.new_token(wanted)
     if as_json:

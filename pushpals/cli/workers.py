@@ -43,7 +43,14 @@ async def _list(hub: HubClient, app: App, every: bool, as_json: bool) -> None:
         click.echo("no workers; start one with: pushpals worker")
     else:
         rows = [
-            [one.id, one.state, ", ".join(short(job) for job in one.jobs), one.sandbox, one.host, clock(one.seen_at)]
+            [
+                one.id,
+                one.state,
+                ", ".join(short(job) for job in one.jobs),
+                one.sandbox,
+                one.host,
+                clock(one.seen_at),
+            ]
             for one in found
         ]
         table(rows, ["id", "state", "jobs", "sandbox", "host", "seen"])
