@@ -159,9 +159,9 @@ async def test_only_an_operator_decides(bench: Bench, actor: Actor) -> None:
 async def test_a_yes_names_what_it_says_yes_to(bench: Bench) -> None:
     approval = await approval_of(bench, await submitted(bench))
     for sent, code in [(None, "approval.hash_required"), ("0" * 64, "approval.hash_differs")]:
+        yes = Of(id=approval.id, body=Decide(decision="approve", action_hash=sent))
         with pytest.raises(Conflict) as caught:
-            body = Decide(decision="approve", action_hash=sent)
-            await bench.run(decisions.decide, Of(id=approval.id, body=body))
+            await bench.run(decisions.decide, yes)
         assert caught.value.code == code
 
 
@@ -322,8 +322,8 @@ async def test_the_same_holder_takes_over_at_once_and_fences_its_dead_self_out(b
     assert (await lease(bench)).lane.fence == 2
     with pytest.raises(LeaseLost):
         await move(bench, await bench.get(Landing, landing.id), "prepared", fence=1)
+    note = Of(id=landing.id, body=NoteLanding(fence=1, published=True))
     with pytest.raises(LeaseLost):
-        note = Of(id=landing.id, body=NoteLanding(fence=1, published=True))
         await bench.run(landings.note, note, PUSHER)
 
 

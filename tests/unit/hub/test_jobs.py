@@ -358,9 +358,8 @@ async def test_the_base_of_a_job_is_fixed_once(bench: Bench) -> None:
     await bench.claim()
     with pytest.raises(Conflict):
         await progress(bench, job_id, base="b" * 40)
-    result = JobResult(summary="x", base="b" * 40)
+    ask = Of(id=job_id, body=Complete(attempt=1, result=JobResult(summary="x", base="b" * 40)))
     with pytest.raises(Conflict):
-        ask = Of(id=job_id, body=Complete(attempt=1, result=result))
         await leasing.complete(bench.hub, ask, actor=WORKER)
 
 
