@@ -1,0 +1,6 @@
+"""The serial-pusher: a merge queue that lands exactly the commits that were tested and approved."""
+
+from pushpals.roles.pusher.pusher import PusherSettings, SerialPusher
+from pushpals.roles.pusher.verifier import Verifier
+
+__all__ = ["PusherSettings", "SerialPusher", "Verifier"]
