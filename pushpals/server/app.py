@@ -54,7 +54,7 @@ def make_routes(prefix: str, site: Site) -> list[tuple[str, type[Any], dict[str,
 def make_app(site: Site) -> Application:
     """An application of our own."""
     return Application(
-        make_routes(site.prefix, site),  # type: ignore[arg-type]
+        make_routes(site.prefix, site),
         default_handler_class=Missing,
         default_handler_args={"site": site},
         log_function=quiet_log,

@@ -58,9 +58,7 @@ _log = logging.getLogger(__name__)
 
 def needs(
     right: Need,
-) -> Callable[
-    [Callable[Concatenate[H, P], Awaitable[None]]], Callable[Concatenate[H, P], Awaitable[None]]
-]:
+) -> Callable[[Callable[Concatenate[H, P], Awaitable[None]]], Callable[Concatenate[H, P], Awaitable[None]]]:
     """Declare the right that a handler's method needs. A method without it cannot be routed."""
 
     def mark(
@@ -68,11 +66,12 @@ def needs(
     ) -> Callable[Concatenate[H, P], Awaitable[None]]:
         @wraps(method)
         async def guarded(self: H, /, *args: P.args, **kwargs: P.kwargs) -> None:
-            try:
-                self.refuse_if_refused()
-                await method(self, *args, **kwargs)
-            except PushPalsError as error:
-                self.refuse(error)
+            with self.site.working():
+                try:
+                    self.refuse_if_refused()
+                    await method(self, *args, **kwargs)
+                except PushPalsError as error:
+                    self.refuse(error)
 
         guarded.right = right  # type: ignore[attr-defined]
         return guarded
@@ -149,7 +148,9 @@ class Handler(RequestHandler):
             raise Unauthenticated(f"who are you? {HELP}", code="token.missing")
         self._actor = replace(token.actor, address=self.address)
         if right != "any" and not may(token.role, right):
-            raise Forbidden(f"a {token.role} token has no right to {right}", code="right.missing", right=right)
+            raise Forbidden(
+                f"a {token.role} token has no right to {right}", code="right.missing", right=right
+            )
         if self.cookie is not None and self.request.method not in door.SAFE:
             sent = self.request.headers.get(XSRF_HEADER, "")
             if not hmac.compare_digest(sent.encode(), xsrf(self.cookie).encode()):
@@ -369,12 +370,9 @@ class Handler(RequestHandler):
         if not isinstance(value, HTTPError):
             _log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
 
+    @needs("open")
     async def options(self, *_: str) -> None:
         """A preflight: answered for named origins only."""
-        try:
-            self.refuse_if_refused()
-        except PushPalsError as error:
-            return self.refuse(error)
         if self.request.headers.get("Origin") in self.site.options.origins:
             self.set_header("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT")
             self.set_header(
@@ -383,8 +381,6 @@ class Handler(RequestHandler):
             self.set_header("Access-Control-Max-Age", "600")
         self.set_status(204)
         self.finish()
-
-    options.right = "open"  # type: ignore[attr-defined]
 
 
 class Missing(Handler):

@@ -136,9 +136,7 @@ class Stream(ABC):
             reason = "pruned"
         if reason is None:
             return max(after, session.first - 1)
-        self.send_reset(
-            Reset(reason=reason, cursor=session.last, first=session.first, epoch=session.epoch)
-        )
+        self.send_reset(Reset(reason=reason, cursor=session.last, first=session.first, epoch=session.epoch))
         return session.last
 
     async def _catch_up(self, horizon: int) -> None:

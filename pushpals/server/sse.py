@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from tornado.iostream import IOStream, SSLIOStream, StreamBufferFullError, StreamClosedError
@@ -95,12 +96,15 @@ class EventStream(Stream):
             try:
                 written = stream.write(data[start : start + PIECE])
             except (StreamClosedError, StreamBufferFullError):
-                return self.end("left")
+                self.end("left")
+                return
             done, _ = await asyncio.wait({written}, timeout=self.site.options.stall_s)
             if not done:
-                return self.end("stalled")
+                self.end("stalled")
+                return
             if written.exception() is not None:
-                return self.end("left")
+                self.end("left")
+                return
 
     def send_batch(self, batch: Batch) -> None:
         wrap, types = self._wrap, self.types
@@ -139,7 +143,12 @@ class EventStream(Stream):
         loop = asyncio.get_running_loop()
         # A reader that does not take the end either is cut.
         cut = loop.call_later(self.site.options.drain_s, stream.close)
-        last.add_done_callback(lambda _: (cut.cancel(), stream.close()))
+
+        def close(_: asyncio.Future[None]) -> None:
+            cut.cancel()
+            stream.close()
+
+        last.add_done_callback(close)
 
     def stalled(self, now: float) -> bool:
         return self._owed > 0 and now - self._moved > self.site.options.stall_s
@@ -156,7 +165,8 @@ class EventStream(Stream):
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
-                return self.end("left")
+                self.end("left")
+                return
             if sent == len(chunk):
                 return
             rest = memoryview(chunk)[sent:]
@@ -166,12 +176,12 @@ class EventStream(Stream):
             for start in range(0, len(rest), PIECE):
                 piece = rest[start : start + PIECE]
                 self._owed += len(piece)
-                stream.write(piece).add_done_callback(lambda _, size=len(piece): self._taken(size))
+                stream.write(piece).add_done_callback(partial(self._taken, len(piece)))
         except StreamBufferFullError:
             self.end("slow")
         except StreamClosedError:
             self.end("left")
 
-    def _taken(self, size: int) -> None:
+    def _taken(self, size: int, written: asyncio.Future[None]) -> None:
         self._owed -= size
         self._moved = self.site.monotonic()

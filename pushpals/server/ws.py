@@ -44,7 +44,8 @@ class SocketStream(Stream):
             if self._owed > self.site.options.page_bytes:
                 done, _ = await asyncio.wait({written}, timeout=self.site.options.stall_s)
                 if not done:
-                    return self.end("stalled")
+                    self.end("stalled")
+                    return
 
     def send_batch(self, batch: Batch) -> None:
         self.send_events(batch.events)
@@ -95,7 +96,7 @@ class Socket(Handler, WebSocketHandler):
     _task: asyncio.Task[None] | None = None
 
     @needs("session.read")
-    async def get(self, session_id: str) -> None:
+    async def get(self, session_id: str) -> None:  # type: ignore[override]
         session = await find_session(self.site, self.readable(session_id))
         self._session = session
         self._after = self.number("after", 0)
@@ -138,4 +139,3 @@ class Socket(Handler, WebSocketHandler):
 
 def _frame(event: StoredEvent) -> bytes:
     return b'{"envelope":%b,"cursor":%d}' % (event.data, event.cursor)
-

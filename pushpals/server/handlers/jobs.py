@@ -45,7 +45,7 @@ class JobClaim(Handler):
         while True:
             ticket = self.site.feed.topics.ticket("jobs")
             if self.gone.is_set():
-                return
+                return None
             job = await leasing.claim(self.hub, ask, actor=self.actor, key=self.key)
             if job is not None:
                 return self.reply(Claimed(job=job))

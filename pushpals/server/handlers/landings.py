@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from pushpals.hub import landings, lanes, leasing
 from pushpals.hub.of import Of
+from pushpals.policy.roles import may
 from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import (
     CancelJob,
@@ -23,7 +24,6 @@ from pushpals.protocol.commands import (
 )
 from pushpals.protocol.errors import Forbidden, NotFound
 from pushpals.protocol.landings import Landing, Lane
-from pushpals.policy.roles import may  # isort: skip
 from pushpals.server.base import Handler, needs
 
 
@@ -136,8 +136,6 @@ class LaneModeOf(Handler):
     @needs("any")
     async def post(self) -> None:
         if not (may(self.actor.role, "lane.manage") or may(self.actor.role, "lane.lease")):
-            raise Forbidden(
-                f"a {self.actor.role} token has no right to lane.manage", code="right.missing"
-            )
+            raise Forbidden(f"a {self.actor.role} token has no right to lane.manage", code="right.missing")
         body = self.body(SetLaneMode)
         self.reply(await self.hub.run(lanes.set_mode, body, actor=self.actor, key=self.key, reply=Lane))

@@ -50,9 +50,7 @@ class Login(Handler):
             samesite="Strict",
             secure=self.scheme == "https",
         )
-        self.reply(
-            LoggedIn(role=token.role, label=token.label, xsrf=xsrf(cookie), sessions=token.sessions)
-        )
+        self.reply(LoggedIn(role=token.role, label=token.label, xsrf=xsrf(cookie), sessions=token.sessions))
 
     @needs("any")
     async def get(self) -> None:

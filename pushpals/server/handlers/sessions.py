@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pushpals.hub import sessions
 from pushpals.hub.of import Of
 from pushpals.hub.snapshot import snapshot
@@ -22,8 +24,6 @@ from pushpals.protocol.records import Mark, Session
 from pushpals.server.base import Handler, needs
 from pushpals.server.live import find_session
 from pushpals.server.sse import EventStream
-
-import msgspec  # isort: skip
 
 MAX_PAGE = 1_000
 
@@ -105,9 +105,7 @@ class SessionHistory(Handler):
         session = await find_session(self.site, self.readable(session_id))
         after = self.number("after", 0)
         limit = self.number("limit", 500, least=1, most=MAX_PAGE)
-        events = await self.hub.store.reader.events(
-            session.id, after=after, limit=limit, types=self.types()
-        )
+        events = await self.hub.store.reader.events(session.id, after=after, limit=limit, types=self.types())
         self.reply(
             History(
                 items=[Entry(cursor=e.cursor, envelope=msgspec.Raw(e.data)) for e in events],
