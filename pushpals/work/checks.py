@@ -346,7 +346,8 @@ def _tox_and_nox(files: Files, notes: list[str]) -> list[Found]:
     else:
         return []
     notes.append(
-        f"{name} builds environments from the network, which a sandbox does not have; name a direct check in {CONFIG}"
+        f"{name} builds environments from the network, which a sandbox does not have; "
+        f"name a direct check in {CONFIG}"
     )
     return [_found(name, [name], where, timeout_s=TEST_TIMEOUT_S, required=False)]
 

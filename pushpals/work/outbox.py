@@ -5,12 +5,14 @@ bound: past :data:`QUEUE_LINES` or :data:`QUEUE_BYTES` the newest lines push out
 line in their place says how many. So the head and the tail of an output arrive, which is what a reader
 wants, and the whole is an artifact. Events are never dropped.
 
-Order is kept: the hub appends a batch's events before its lines, so a batch ends where an event follows a line.
+Order is kept: the hub appends a batch's events before its lines, so a batch ends where an event follows a
+line.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 
 import msgspec
@@ -120,11 +122,9 @@ class Outbox:
         except TimeoutError:
             return False
         if not self._plenty.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(gather_s):
                     await self._plenty.wait()
-            except TimeoutError:
-                pass
         return True
 
     def _append(self, line: LogLine) -> None:
