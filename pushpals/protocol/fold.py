@@ -59,17 +59,26 @@ def apply(view: SessionView, event: e.Event) -> SessionView:
 
 
 def job_of(view: SessionView, event: e.Event) -> str | None:
-    """The job that an event of a worker is about: named by it, by its correlation, or the one it holds."""
-    named = getattr(event.payload, "job_id", None)
+    """The job that an event is about.
+
+    Named by the payload, by its agent branch or by the envelope; else the only job that the sender can
+    mean: running, of the correlated task, held by the worker that speaks.
+    """
+    payload = event.payload
+    named = getattr(payload, "job_id", None)
     if isinstance(named, str):
         return named
-    if event.correlation_id in view.jobs:
-        return event.correlation_id
-    if event.from_ is not None and event.from_.startswith("worker:"):
-        worker = event.from_.removeprefix("worker:")
-        held = [id for id in view.output if id in view.jobs and view.jobs[id].worker_id == worker]
-        return held[0] if len(held) == 1 else None
-    return None
+    if isinstance(payload, e.DiffReady | e.Committed) and payload.branch.startswith("agent/"):
+        return payload.branch.rpartition("/")[2]
+    for reference in (event.correlation_id, event.parent_id, event.turn_id):
+        if reference in view.jobs:
+            return reference
+    running = [view.jobs[id] for id in view.output if id in view.jobs]
+    if event.correlation_id in view.tasks:
+        running = [job for job in running if job.task_id == event.correlation_id]
+    if len(running) > 1 and event.from_ is not None:
+        running = [job for job in running if f"worker:{job.worker_id}" == event.from_]
+    return running[0].id if len(running) == 1 else None
 
 
 # --- collections ------------------------------------------------------------------------------------
@@ -201,9 +210,7 @@ def _task_completed(view: SessionView, event: e.Event, payload: e.TaskCompleted)
 
 
 def _task_failed(view: SessionView, event: e.Event, payload: e.TaskFailed) -> Changes:
-    return _task(
-        view, event, payload.task_id, state="failed", summary=payload.message, detail=payload.detail
-    )
+    return _task(view, event, payload.task_id, state="failed", summary=payload.message, detail=payload.detail)
 
 
 # --- jobs -------------------------------------------------------------------------------------------
@@ -288,9 +295,7 @@ def _job_cancel_requested(view: SessionView, event: e.Event, payload: e.JobCance
 
 
 def _job_cancelled(view: SessionView, event: e.Event, payload: e.JobCancelled) -> Changes:
-    return _job(
-        view, event, payload.job_id, state="cancelled", cancel_by=payload.by, why=payload.reason
-    )
+    return _job(view, event, payload.job_id, state="cancelled", cancel_by=payload.by, why=payload.reason)
 
 
 def _job_log(view: SessionView, event: e.Event, payload: e.JobLog) -> Changes:

@@ -77,8 +77,8 @@ _AFTER = re.compile(
     + r"|[.!?…:;]+|[:;][-']?[)D]|[^\x00-\x7f]+)$"
 )
 _SMALL = """
-    the a an my our your its some any these those whole entire full complete remaining current currently existing
-    safe just me please also all
+    the a an my our your its some any these those whole entire full complete remaining current currently
+    existing safe just me please also all
 """
 _ARTICLES = frozenset(_SMALL.split())
 _GERUNDS = {
