@@ -46,7 +46,9 @@ _GIT_ENVIRONMENT = ("SSH_AUTH_SOCK", "PUSHPALS_GIT_TOKEN")
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(0, 64), metavar="N", help="How many workers.  [env: PUSHPALS_WORKERS]")
+@click.option(
+    "--workers", type=click.IntRange(0, 64), metavar="N", help="How many workers.  [env: PUSHPALS_WORKERS]"
+)
 @click.option("--port", type=click.IntRange(0, 65_535), help="The hub's port; 0 takes 3001 or a free one.")
 @click.option("--no-pusher", is_flag=True, help="Without the serial-pusher: nothing lands.")
 @click.option("--local", is_flag=True, help="Also the Local Buddy, who reads your checkout.")
@@ -81,7 +83,9 @@ def up(
     except AlreadyRuns:
         running = app.state.running()
         where = f"at {running.url}" if running else f"and holds {app.state.root}"
-        raise Failed(f"it runs already, {where}; watch it with: pushpals tail", NEGATIVE, "already_runs") from None
+        raise Failed(
+            f"it runs already, {where}; watch it with: pushpals tail", NEGATIVE, "already_runs"
+        ) from None
     if code:
         raise click.exceptions.Exit(code)
 
@@ -173,7 +177,10 @@ class _Team:
             await hub.create_session(self.app.session)
             tasks = [
                 asyncio.create_task(self.stop.wait(), name="stop"),
-                *(asyncio.create_task(part.gave_up.wait(), name=part.name) for part in (self.hub, *self.others)),
+                *(
+                    asyncio.create_task(part.gave_up.wait(), name=part.name)
+                    for part in (self.hub, *self.others)
+                ),
             ]
             show = asyncio.create_task(self._show(hub), name="show")
             try:
@@ -216,7 +223,9 @@ class _Team:
         click.echo(f"  session   {self.app.session}   state in {self.state.root}")
         if says:
             click.echo(f"  note      {safe_line(says, 400)}")
-        click.echo('From another terminal: pushpals say "run the tests", pushpals tail, pushpals approve. Ctrl-C ends.')
+        click.echo(
+            'From another terminal: pushpals say "run the tests", pushpals tail, pushpals approve. Ctrl-C ends.'
+        )
 
     async def _show(self, hub: HubClient) -> None:
         if self.quiet:
@@ -239,7 +248,15 @@ class _Team:
 
     def _part(self, name: str) -> Part:
         role = name.partition("-")[0]
-        argv = [sys.executable, "-m", "pushpals", "-C", str(self.app.repository), "--data-dir", str(self.state.root)]
+        argv = [
+            sys.executable,
+            "-m",
+            "pushpals",
+            "-C",
+            str(self.app.repository),
+            "--data-dir",
+            str(self.state.root),
+        ]
         argv += ["--session", self.app.session]
         match role:
             case "hub":
@@ -297,7 +314,13 @@ def _detach(app: App, *, no_pusher: bool, local: bool) -> None:
     log = app.state.logs / "up.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, cwd="/", env=dict(app.env)
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
+            env=dict(app.env),
         )
     until = time.monotonic() + READY_S
     while time.monotonic() < until:
@@ -306,7 +329,9 @@ def _detach(app: App, *, no_pusher: bool, local: bool) -> None:
             click.echo(f"{running.url}  (end it with: pushpals down)")
             return
         if process.poll() is not None:
-            raise Failed(f"it did not start: {_last_lines(log)}", process.returncode or NEGATIVE, "not_started")
+            raise Failed(
+                f"it did not start: {_last_lines(log)}", process.returncode or NEGATIVE, "not_started"
+            )
         time.sleep(0.05)
     process.terminate()
     raise Failed(f"it was not ready within {READY_S:g} s; see {log}", NEGATIVE, "not_started")
@@ -314,5 +339,3 @@ def _detach(app: App, *, no_pusher: bool, local: bool) -> None:
 
 def _last_lines(log: Path, lines: int = 5) -> str:
     return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
-
-
