@@ -1,0 +1,294 @@
+"""Level ``full``: every command in a kernel sandbox made by bubblewrap.
+
+What is visible inside is in :mod:`pushpals.work.executors.profile`, what is refused in
+:mod:`pushpals.work.executors.seccomp`. Works as an ordinary user, through a user namespace, and as root,
+through a uid of the slot's own. The command is never uid 0 for the kernel.
+
+bubblewrap starts with an empty environment, since its own is readable inside as that of process 1, and
+takes its options from a descriptor, since its argument list is readable by every user of the host. Whether
+all this holds is not taken from a version number: nothing runs before :meth:`BubblewrapExecutor.probe`
+tried to break out and could not.
+
+Known differences from the port: bubblewrap sets ``PWD``; it reports a signal as 128 plus its number, so a
+command that exits 137 by itself is reported as killed by signal 9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from pushpals.work.executors import proctree, seccomp
+from pushpals.work.executors.base import (
+    Command,
+    ExecutorUnavailable,
+    Level,
+    OnOutput,
+    Outcome,
+    Place,
+    ProbeReport,
+)
+from pushpals.work.executors.meter import Meter
+from pushpals.work.executors.ownership import Owner
+from pushpals.work.executors.probe import probe_bubblewrap
+from pushpals.work.executors.process import Spawn, supervise
+from pushpals.work.executors.profile import HOME, POINTER, Data, Identity, Option, build_profile
+from pushpals.work.executors.running import Running
+from pushpals.work.executors.tools import find_tool, prlimit_argv, refused, told_apart
+
+FIRST_UID = 61_001
+"""Slot 0 of a root worker runs as this uid and gid, slot n as this plus n. Above the ranges that Debian and
+Fedora give to people and services, below those of systemd's dynamic users."""
+
+EMPTY_S = 5.0
+"""How long the kernel may take to empty a namespace. It takes milliseconds unless the machine is stuck."""
+
+INSTALL = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
+
+
+class BubblewrapExecutor:
+    """Runs commands in a sandbox. One per slot of a worker: the limit on processes counts per slot."""
+
+    def __init__(self, *, bwrap: Path | None = None, slot: int = 0) -> None:
+        """``bwrap`` is looked for in the system's folders by default, never in PATH."""
+        self._bwrap = bwrap
+        self._running = Running()
+        self._report: ProbeReport | None = None
+        self._probing = asyncio.Lock()
+        self._handing_over = asyncio.Lock()
+        if os.geteuid() == 0:
+            self.identity = Identity(uid=FIRST_UID + slot, gid=FIRST_UID + slot, drop=True)
+        else:
+            self.identity = Identity(uid=os.geteuid(), gid=os.getegid(), drop=False)
+        self._owner = Owner(self.identity.uid, self.identity.gid)
+
+    @property
+    def name(self) -> str:
+        return "bubblewrap"
+
+    @property
+    def level(self) -> Level:
+        """``none`` until the probes ran."""
+        return self._report.level if self._report is not None else "none"
+
+    def base_env(self, place: Place) -> dict[str, str]:
+        """The variables a command needs to find its tools and its home inside; add to these."""
+        folders = [str(path / "bin") for path in place.toolchain if (path / "bin").is_dir()]
+        return {
+            "PATH": ":".join([*folders, "/usr/local/bin", "/usr/bin", "/bin"]),
+            "HOME": HOME,
+            "TMPDIR": "/tmp",
+            "LANG": "C.UTF-8",
+            "USER": "pal",
+            "CI": "1",
+        }
+
+    async def probe(self) -> ProbeReport:
+        async with self._probing:
+            self._report = await probe_bubblewrap(self)
+            return self._report
+
+    async def prepare(self, place: Place) -> None:
+        """Make the writable parts of ``place`` belong to the command's uid. :meth:`run` does this too.
+
+        Does nothing for an ordinary user, whose files they are already.
+        """
+        writable = [place.tree, *(mount.source for mount in place.mounts if mount.writable)]
+        if place.git_dir is not None:
+            writable.append(place.git_dir)
+            _point(place.tree / ".git")
+        if self.identity.drop:
+            async with self._handing_over:
+                for path in writable:
+                    await asyncio.to_thread(self._owner.take, path)
+
+    async def run(self, place: Place, command: Command, on_output: OnOutput | None = None) -> Outcome:
+        report = await self._probed()
+        if report.level != "full":
+            raise ExecutorUnavailable(f"{report.reason}; {report.remedy}")
+        return await self.run_unprobed(place, command, on_output)
+
+    async def run_unprobed(
+        self, place: Place, command: Command, on_output: OnOutput | None = None
+    ) -> Outcome:
+        """:meth:`run` without asking whether the sandbox holds. For the probes themselves."""
+        with self._running.one() as interrupt:
+            refusal = refused(place.tree, command)
+            if refusal is not None:
+                return Outcome(error=refusal)
+            await self.prepare(place)
+            options = build_profile(place, self.identity, command.limits, command.cwd, command.env)
+            with contextlib.ExitStack() as held:
+                namespace = _Namespace()
+                held.callback(namespace.close)
+                spawn = self._spawn(options, command, namespace.told, held)
+                meter = Meter()
+                held.callback(meter.stop)
+                outcome = await supervise(
+                    spawn,
+                    end_tree=namespace.end,
+                    interrupt=interrupt,
+                    on_output=on_output,
+                    on_start=meter.start,
+                    settle=namespace.settle,
+                )
+            ended_early = outcome.timed_out or outcome.cancelled or outcome.error is not None
+            if not ended_early and not namespace.made:
+                raise ExecutorUnavailable(_not_made(outcome))
+            return told_apart(_as_signal(_metered(outcome, meter)))
+
+    async def close(self) -> None:
+        await self._running.close()
+
+    async def _probed(self) -> ProbeReport:
+        if self._running.closed:
+            raise ExecutorUnavailable("this executor is closed; make a new one")
+        async with self._probing:
+            if self._report is None:
+                self._report = await probe_bubblewrap(self)
+            return self._report
+
+    def find_bwrap(self) -> Path:
+        """Raises ExecutorUnavailable when bubblewrap or a program it needs is missing."""
+        bwrap = self._bwrap or find_tool("bwrap")
+        if bwrap is None or not os.access(bwrap, os.X_OK):
+            raise ExecutorUnavailable(f"bubblewrap is missing; {INSTALL}")
+        return bwrap
+
+    def _spawn(
+        self, options: Sequence[Option], command: Command, told: int, held: contextlib.ExitStack
+    ) -> Spawn:
+        descriptors: list[int] = [told]
+
+        def descriptor_of(content: bytes) -> int:
+            descriptor = _readable(content)
+            held.callback(os.close, descriptor)
+            descriptors.append(descriptor)
+            return descriptor
+
+        try:
+            program = seccomp.filter_bytes()
+        except seccomp.UnknownMachine as problem:
+            raise ExecutorUnavailable(str(problem)) from problem
+        words = [
+            str(descriptor_of(option.content)) if isinstance(option, Data) else option for option in options
+        ]
+        words += ["--json-status-fd", str(told), "--seccomp", str(descriptor_of(program))]
+        arguments = descriptor_of(b"".join(os.fsencode(word) + b"\0" for word in words))
+        return Spawn(
+            argv=(str(self.find_bwrap()), "--args", str(arguments), "--", *self._chain(command)),
+            env={},
+            cwd="/",
+            stdin=command.stdin,
+            limits=command.limits,
+            pass_fds=tuple(descriptors),
+            pipe_owner=(self.identity.uid, self.identity.gid) if self.identity.drop else None,
+        )
+
+    def _chain(self, command: Command) -> Iterator[str]:
+        """The programs that become the command, inside: first the uid, then the limits."""
+        setpriv, prlimit = find_tool("setpriv"), find_tool("prlimit")
+        if prlimit is None or setpriv is None:
+            raise ExecutorUnavailable("setpriv and prlimit are missing; install util-linux")
+        if self.identity.drop:
+            yield from (str(setpriv), f"--reuid={self.identity.uid}", f"--regid={self.identity.gid}")
+            yield from ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--")
+        yield from prlimit_argv(prlimit, command.limits)
+        yield from command.argv
+
+
+class _Namespace:
+    """One sandbox as seen from outside: how it was made, how to end it, when it is empty.
+
+    Its process 1 takes every other process of the namespace with it, for certain. bubblewrap reports the exit
+    of the command as soon as process 1 knows it, which is before the kernel has ended the rest, so the end
+    is the end of process 1: the kernel lets that be seen only when the namespace is empty.
+    """
+
+    def __init__(self) -> None:
+        self._status, self.told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._kills = 0
+        self.made = False
+
+    def close(self) -> None:
+        os.close(self._status)
+        os.close(self.told)
+
+    async def settle(self) -> None:
+        """Wait until the namespace is empty, which follows the leader's end by a millisecond or so."""
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._status, 4096)
+            # Reported only when the command was reached; see --json-status-fd in bwrap(1).
+            self.made = b'"exit-code"' in said
+            first = re.search(rb'"child-pid"\s*:\s*(\d+)', said)
+            if first is not None:
+                await proctree.gone(int(first[1]), EMPTY_S)
+
+    def end(self, leader: int, number: int) -> None:
+        first = proctree.children(leader)
+        if number != signal.SIGKILL:
+            for pid in proctree.descendants(leader):
+                if pid not in first:
+                    proctree.send(pid, number, lambda pid: _below(pid, leader))
+            return
+        self._kills += 1
+        for pid in first:
+            proctree.send(pid, number, lambda pid: _below(pid, leader))
+        if not first or self._kills > 1:
+            with contextlib.suppress(OSError):
+                os.killpg(leader, number)
+
+
+def _below(pid: int, ancestor: int) -> bool:
+    for _ in range(proctree.MAX_ANCESTORS):
+        found = proctree.stat_of(pid)
+        if found is None or found.ppid <= 1:
+            return False
+        if found.ppid == ancestor:
+            return True
+        pid = found.ppid
+    return False
+
+
+def _point(path: Path) -> None:
+    """Leave a pointer to the private git directory where there is nothing, as the place to mount it."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
+        try:
+            os.write(descriptor, POINTER)
+        finally:
+            os.close(descriptor)
+
+
+def _metered(outcome: Outcome, meter: Meter) -> Outcome:
+    return msgspec.structs.replace(
+        outcome, cpu_s=max(outcome.cpu_s, meter.cpu_s), peak_memory_bytes=meter.peak_memory_bytes
+    )
+
+
+def _as_signal(outcome: Outcome) -> Outcome:
+    if outcome.exit_code is not None and 128 < outcome.exit_code <= 128 + signal.NSIG - 1:
+        return msgspec.structs.replace(outcome, exit_code=None, signal=outcome.exit_code - 128)
+    return outcome
+
+
+def _not_made(outcome: Outcome) -> str:
+    said = outcome.stderr.decode(errors="replace").strip()
+    if outcome.exit_code == 0:
+        return "what stands in for bubblewrap ended well without having made a sandbox"
+    return f"bubblewrap could not make the sandbox (exit {outcome.exit_code or outcome.signal}): {said}"
+
+
+def _readable(content: bytes) -> int:
+    descriptor = os.memfd_create("profile", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor

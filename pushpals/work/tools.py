@@ -1,0 +1,283 @@
+"""The tool-call path: the one way a job runs a command.
+
+::
+
+    call ─▶ tool_call event ─▶ executor ─▶ decode ─▶ clean ─▶ redact ─▶ lines, kept output
+                                                                    └─▶ tool_result event
+
+Nothing leaves this module that has not been decoded with replacement, stripped of terminal control and
+redacted, in this order: a secret cannot hide from the redactor behind a colour code or a cut between two
+reads. What a kind reads for itself (``Ran.outcome``) is raw and stays in the process.
+
+A command that is cancelled has ended, with its whole tree, when :meth:`Tools.run` returns or raises; its
+``tool_result`` is told all the same.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from pushpals.policy.display import TerminalCleaner
+from pushpals.policy.redact import Redactor, Secret
+from pushpals.protocol.events import Artifact, ToolCall, ToolResult
+from pushpals.protocol.ids import Ids
+from pushpals.protocol.records import StoredArtifact
+from pushpals.work.environment import Environment
+from pushpals.work.executors.base import Command, Executor, Limits, Mount, Outcome, Place, Stream
+from pushpals.work.executors.capture import Capture
+from pushpals.work.outbox import Outbox
+
+SHOWN_BYTES = 16 * 1024
+"""Of each stream in a ``tool_result``: head and tail."""
+KEPT_BYTES = 4 * 1024 * 1024
+"""Of the whole redacted output, as an artifact: head and tail."""
+MAX_ARGV_SHOWN = 200
+
+
+class Shelf(Protocol):
+    """Where artifacts are put."""
+
+    async def put(self, data: bytes, *, kind: str, media_type: str) -> StoredArtifact: ...
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One command. ``tool`` is what people see as its name; ``quiet`` output is no log line."""
+
+    argv: tuple[str, ...]
+    tool: str = "run"
+    cwd: str = "."
+    stdin: bytes = b""
+    env: Mapping[str, str] = {}
+    limits: Limits = Limits()
+    network: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    quiet: bool = False
+    keep: bool = True
+    """Store the whole output as an artifact when the event cannot hold it."""
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished call. ``output`` is the redacted text of both streams, head and tail."""
+
+    call_id: str
+    outcome: Outcome
+    output: str
+    artifact: str | None = None
+    """SHA-256 of the stored output."""
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome.ok
+
+    @property
+    def why(self) -> str:
+        """How it ended, in words."""
+        return how_it_ended(self.outcome)
+
+
+class Tools:
+    """Runs commands for one job and tells of them."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor,
+        environment: Environment,
+        outbox: Outbox,
+        shelf: Shelf,
+        home: Path,
+        new_id: Ids,
+        task_id: str = "",
+        secrets: Sequence[Secret] = (),
+    ) -> None:
+        self.executor = executor
+        self.environment = environment
+        self._outbox = outbox
+        self._shelf = shelf
+        self._home = home
+        self._new_id = new_id
+        self._task_id = task_id or None
+        self.secrets = tuple(secrets)
+        self._running: dict[str, str] = {}
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """What is running at this moment, as it was called."""
+        return tuple(self._running.values())
+
+    def redact(self, text: str) -> str:
+        """Text that may be told."""
+        cleaner = TerminalCleaner()
+        return self.hide(cleaner.feed(text) + cleaner.flush())
+
+    def hide(self, text: str) -> str:
+        """Text with its secrets taken out and everything else as it is: for diffs."""
+        return Redactor(self.secrets).redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+    async def run(self, place: Place, call: Call) -> Ran:
+        """Run one command to its end. Raises ExecutorUnavailable when the sandbox cannot be kept."""
+        call_id = self._new_id("call")
+        shown = [self.redact(word[:4_096]) for word in call.argv[:MAX_ARGV_SHOWN]]
+        level = self.executor.level
+        self._outbox.event(
+            ToolCall(
+                tool_call_id=call_id,
+                tool=call.tool,
+                args={"argv": shown, "cwd": call.cwd, "sandbox": level}
+                | ({"network": list(call.network)} if call.network else {}),
+                task_id=self._task_id,
+            )
+        )
+        sink = _Sink(self._outbox, self.secrets, quiet=call.quiet)
+        outcome = Outcome(cancelled=True)
+        try:
+            with self._named(call_id, shlex.join(shown)):
+                outcome = await self.executor.run(
+                    replace(
+                        place,
+                        toolchain=(*place.toolchain, *self.environment.toolchain),
+                        mounts=(*place.mounts, *call.mounts),
+                    ),
+                    Command(
+                        argv=call.argv,
+                        cwd=call.cwd,
+                        env=self._variables(place, call),
+                        stdin=call.stdin,
+                        limits=call.limits,
+                        network=call.network,
+                    ),
+                    sink.feed,
+                )
+        except Exception as error:
+            outcome = Outcome(error=str(error))
+            raise
+        finally:
+            sink.flush()
+            if outcome.cancelled or outcome.error is not None:
+                self._tell(call_id, outcome, sink, None)
+        artifact = None
+        if call.keep and sink.total > SHOWN_BYTES and outcome.error is None and not outcome.cancelled:
+            stored = await self._shelf.put(
+                sink.whole.kept(), kind="output", media_type="text/plain; charset=utf-8"
+            )
+            artifact = stored.sha256
+        if not outcome.cancelled and outcome.error is None:
+            self._tell(call_id, outcome, sink, artifact)
+        text = sink.whole.kept().decode("utf-8", "replace")
+        return Ran(call_id=call_id, outcome=outcome, output=text, artifact=artifact)
+
+    def _tell(self, call_id: str, outcome: Outcome, sink: _Sink, artifact: str | None) -> None:
+        stdout, stderr = sink.shown()
+        if not outcome.ok and outcome.exit_code in (None, 0):
+            stderr = f"{stderr}[{how_it_ended(outcome)}]"
+        self._outbox.event(
+            ToolResult(
+                tool_call_id=call_id,
+                ok=outcome.ok,
+                task_id=self._task_id,
+                stdout=stdout or None,
+                stderr=stderr or None,
+                exit_code=outcome.exit_code,
+                artifacts=[Artifact(kind="output", uri=f"artifact:{artifact}")] if artifact else None,
+            )
+        )
+
+    @contextlib.contextmanager
+    def _named(self, call_id: str, words: str) -> Iterator[None]:
+        self._running[call_id] = words if len(words) <= 200 else f"{words[:199]}…"
+        try:
+            yield
+        finally:
+            self._running.pop(call_id, None)
+
+    def _variables(self, place: Place, call: Call) -> dict[str, str]:
+        src = (place.tree / "src").is_dir() and not (place.tree / "src").is_symlink()
+        base = self.environment.variables(
+            call.argv, level=self.executor.level, tree=place.tree, home=self._home, src=src
+        )
+        return {**base, **call.env}
+
+
+class _Sink:
+    """Both output streams of one call, on their way to people."""
+
+    def __init__(self, outbox: Outbox, secrets: Sequence[Secret], *, quiet: bool) -> None:
+        self._outbox = outbox
+        self._quiet = quiet
+        self.whole = Capture(KEPT_BYTES)
+        self._streams = {name: _Channel(secrets) for name in ("stdout", "stderr")}
+
+    @property
+    def total(self) -> int:
+        return self.whole.total
+
+    def feed(self, stream: Stream, chunk: bytes) -> None:
+        self._say(stream, self._streams[stream].feed(chunk))
+
+    def flush(self) -> None:
+        for stream in ("stdout", "stderr"):
+            self._say(stream, self._streams[stream].flush())
+
+    def shown(self) -> tuple[str, str]:
+        out, err = (channel.shown.kept().decode("utf-8", "replace") for channel in self._streams.values())
+        return out, err
+
+    def _say(self, stream: Stream, lines: list[str]) -> None:
+        for line in lines:
+            raw = line.encode() + b"\n"
+            self.whole.feed(raw)
+            self._streams[stream].shown.feed(raw)
+            if not self._quiet:
+                self._outbox.line(stream, line)
+
+
+class _Channel:
+    """Bytes in, safe lines out. Holds back an unfinished line, at most :data:`_HELD`."""
+
+    _HELD = 64 * 1024
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._cleaner = TerminalCleaner()
+        self._redactor = Redactor(secrets)
+        # The redactor works on bytes and may cut inside a character.
+        self._joiner = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+        self.shown = Capture(SHOWN_BYTES)
+
+    def feed(self, chunk: bytes) -> list[str]:
+        return self._lines(self._redactor.feed(self._cleaner.feed(self._decoder.decode(chunk)).encode()))
+
+    def flush(self) -> list[str]:
+        last = self._cleaner.feed(self._decoder.decode(b"", final=True)) + self._cleaner.flush()
+        lines = self._lines(self._redactor.redact(last.encode()))
+        rest, self._rest = self._rest, ""
+        return [*lines, rest] if rest else lines
+
+    def _lines(self, clean: bytes) -> list[str]:
+        *lines, self._rest = (self._rest + self._joiner.decode(clean)).split("\n")
+        if len(self._rest) > self._HELD:
+            lines.append(self._rest)
+            self._rest = ""
+        return lines
+
+
+def how_it_ended(outcome: Outcome) -> str:
+    """One phrase: why it did not start, or how it came to its end."""
+    if outcome.error is not None:
+        return outcome.error
+    if outcome.cancelled:
+        return "stopped"
+    if outcome.timed_out:
+        return f"stopped after {outcome.wall_s:.0f} s: the time was up"
+    if outcome.signal is not None:
+        return f"ended by signal {outcome.signal}"
+    return f"exit {outcome.exit_code}"
