@@ -78,7 +78,11 @@ class Intent(Wire, frozen=True, kw_only=True):
     new: str
     agent_ref: str
     head: str
+    commit: str
+    """The landing's own commit: ``new`` or, in a batch, an ancestor of it."""
     record_ref: str
+    batch: list[str] = []
+    """Ids of all landings of the push. One that is missing must not be pushed along with the others."""
 
 
 class Landing(Wire, frozen=True, kw_only=True):

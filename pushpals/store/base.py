@@ -14,9 +14,17 @@ Reads
     A :class:`Reader` sees only committed facts and never blocks the writer. No read transaction outlives
     one call.
 
+Chain
+    Each event carries ``SHA-256(previous || length || data)``; a session's :class:`Head` is the newest of
+    them and stands for its whole history (see :mod:`pushpals.store.chain`).
+
 Records (:data:`RECORDS`) are kept whole, as JSON, beside the columns they are found by. ``find`` filters
 by those columns only; a value may be a plain one, a tuple (any of them), ``None`` (unset) or
-:class:`Before`. ``order`` names columns, ``-`` first for descending; ``n`` is the order of first insertion.
+:class:`Before`. ``order`` names columns, ``-`` first for descending; ``n`` is the order of first insertion
+and breaks ties. Unset values come first (last when descending).
+
+``Session.last`` belongs to the store: ``put`` does not change it, every read fills it in. A session that
+has events cannot be deleted, and the ``epoch`` it was first put with is what its chain begins from.
 """
 
 from __future__ import annotations
@@ -40,6 +48,12 @@ T = TypeVar("T")
 
 MAX_FIND = 1_000
 """The most records one ``find`` returns."""
+
+ANSWERS_KEPT_S = 86_400.0
+"""How long an answer to an idempotency key is recalled, in seconds."""
+
+DEFAULT_WEIGHT = 1_024
+"""What a waiting write is taken to hold on to, in bytes, unless its caller knows better."""
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +112,13 @@ class Appended(msgspec.Struct, frozen=True, kw_only=True):
     event_id: str
 
 
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a session's chain: the newest cursor and the hex digest over everything up to it."""
+
+    cursor: int
+    digest: str
+
+
 class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     """An event as kept: ``data`` is the envelope's JSON, byte for byte what goes out."""
 
@@ -150,17 +171,18 @@ class Tx(Protocol):
     def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
         **where: Any,
     ) -> list[R]: ...
 
-    def scan(self, kind: type[R], *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
+    def scan(self, kind: type[R], /, *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
         """Like ``find`` without a limit, lazily. Do not write while scanning."""
         ...
 
-    def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]:
+    def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         """How many records for each value of the column ``by``."""
         ...
 
@@ -185,9 +207,17 @@ class Tx(Protocol):
         """Append to an existing session; raises ``NotFound`` otherwise. ``from_`` defaults to the actor."""
         ...
 
-    def recall(self, key: str) -> Remembered | None: ...
+    def head(self, session_id: str) -> Head | None:
+        """Where the chain of a session stands, with what this transaction appended."""
+        ...
 
-    def remember(self, key: str, remembered: Remembered) -> None: ...
+    def recall(self, key: str) -> Remembered | None:
+        """The answer remembered for a key within the last :data:`ANSWERS_KEPT_S`."""
+        ...
+
+    def remember(self, key: str, remembered: Remembered) -> None:
+        """Remember the answer to a key; the first one stays."""
+        ...
 
 
 class Reader(Protocol):
@@ -198,6 +228,7 @@ class Reader(Protocol):
     async def find(
         self,
         kind: type[R],
+        /,
         *,
         order: Sequence[str] = ("n",),
         limit: int = MAX_FIND,
@@ -205,7 +236,7 @@ class Reader(Protocol):
         **where: Any,
     ) -> list[R]: ...
 
-    async def count(self, kind: type[Wire], by: str, **where: Any) -> dict[str, int]: ...
+    async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]: ...
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] | None = None
@@ -219,7 +250,13 @@ class Reader(Protocol):
         """The newest events (before a cursor), oldest first."""
         ...
 
-    async def total_events(self) -> int: ...
+    async def total_events(self) -> int:
+        """How many events were ever appended, over all sessions."""
+        ...
+
+    async def head(self, session_id: str) -> Head | None:
+        """Where the chain of a session stands; ``None`` for an unknown session."""
+        ...
 
 
 OnCommit = Callable[[Sequence[StoredEvent]], None]
@@ -231,8 +268,18 @@ class Store(Protocol):
     @property
     def reader(self) -> Reader: ...
 
-    async def write(self, work: Callable[[Tx], T], *, actor: Actor, now: datetime) -> T:
+    async def write(
+        self,
+        work: Callable[[Tx], T],
+        *,
+        actor: Actor,
+        now: datetime,
+        weight: int = DEFAULT_WEIGHT,
+    ) -> T:
         """Run ``work`` on the writer and return its result once it is durable.
+
+        ``weight`` is what the write holds on to while it waits, in bytes (the size of its request body, say).
+        A caller that is cancelled while its write waits takes it back; later, the write happens anyway.
 
         Raises what ``work`` raises, :class:`StoreBusy` at once when the queue is full,
         :class:`StoreFull` when the disk is, and :class:`StoreClosed` after ``close``.

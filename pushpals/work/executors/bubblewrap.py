@@ -35,7 +35,9 @@ from pushpals.work.executors.base import (
     Place,
     ProbeReport,
 )
+from pushpals.work.executors.meter import Meter
 from pushpals.work.executors.ownership import Owner
+from pushpals.work.executors.probe import probe_bubblewrap
 from pushpals.work.executors.process import Spawn, supervise
 from pushpals.work.executors.profile import HOME, POINTER, Data, Identity, Option, build_profile
 from pushpals.work.executors.running import Running
@@ -89,8 +91,6 @@ class BubblewrapExecutor:
         }
 
     async def probe(self) -> ProbeReport:
-        from pushpals.work.executors.probe import probe_bubblewrap
-
         async with self._probing:
             self._report = await probe_bubblewrap(self)
             return self._report
@@ -110,10 +110,9 @@ class BubblewrapExecutor:
                     await asyncio.to_thread(self._owner.take, path)
 
     async def run(self, place: Place, command: Command, on_output: OnOutput | None = None) -> Outcome:
-        if self._report is None:
-            await self.probe()
-        if self._report is None or self._report.level != "full":
-            raise ExecutorUnavailable(self._why_not())
+        report = await self._probed()
+        if report.level != "full":
+            raise ExecutorUnavailable(f"{report.reason}; {report.remedy}")
         return await self.run_unprobed(place, command, on_output)
 
     async def run_unprobed(
@@ -130,20 +129,31 @@ class BubblewrapExecutor:
                 namespace = _Namespace()
                 held.callback(namespace.close)
                 spawn = self._spawn(options, command, namespace.told, held)
+                meter = Meter()
+                held.callback(meter.stop)
                 outcome = await supervise(
                     spawn,
                     end_tree=namespace.end,
                     interrupt=interrupt,
                     on_output=on_output,
+                    on_start=meter.start,
                     settle=namespace.settle,
                 )
             ended_early = outcome.timed_out or outcome.cancelled or outcome.error is not None
             if not ended_early and not namespace.made:
                 raise ExecutorUnavailable(_not_made(outcome))
-            return told_apart(_as_signal(outcome))
+            return told_apart(_as_signal(_metered(outcome, meter)))
 
     async def close(self) -> None:
         await self._running.close()
+
+    async def _probed(self) -> ProbeReport:
+        if self._running.closed:
+            raise ExecutorUnavailable("this executor is closed; make a new one")
+        async with self._probing:
+            if self._report is None:
+                self._report = await probe_bubblewrap(self)
+            return self._report
 
     def find_bwrap(self) -> Path:
         """Raises ExecutorUnavailable when bubblewrap or a program it needs is missing."""
@@ -192,10 +202,6 @@ class BubblewrapExecutor:
             yield from ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--")
         yield from prlimit_argv(prlimit, command.limits)
         yield from command.argv
-
-    def _why_not(self) -> str:
-        report = self._report
-        return f"{report.reason}; {report.remedy}" if report is not None else "the sandbox was not probed"
 
 
 class _Namespace:
@@ -259,6 +265,12 @@ def _point(path: Path) -> None:
             os.write(descriptor, POINTER)
         finally:
             os.close(descriptor)
+
+
+def _metered(outcome: Outcome, meter: Meter) -> Outcome:
+    return msgspec.structs.replace(
+        outcome, cpu_s=max(outcome.cpu_s, meter.cpu_s), peak_memory_bytes=meter.peak_memory_bytes
+    )
 
 
 def _as_signal(outcome: Outcome) -> Outcome:

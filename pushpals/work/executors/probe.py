@@ -8,12 +8,12 @@ in the way it must. An answer that is missing, or an unexpected one, counts as a
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import secrets
 import shutil
+import socket
 import stat
 import sys
 import tempfile
@@ -157,15 +157,8 @@ def _scratch() -> Iterator[_Scratch]:
 
 
 async def _attempt_all(sandbox: Sandbox, scratch: _Scratch) -> tuple[Probe, ...]:
-    connections = 0
-
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        writer.close()
-
-    listener = await asyncio.start_server(count, "127.0.0.1", 0)
-    async with listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
         nonce = secrets.token_hex(16)
         given = {
             "nonce": nonce,
@@ -173,7 +166,7 @@ async def _attempt_all(sandbox: Sandbox, scratch: _Scratch) -> tuple[Probe, ...]
             "secret": str(scratch.secret),
             "beside": str(scratch.beside),
             "git": str(scratch.git),
-            "port": listener.sockets[0].getsockname()[1],
+            "port": listener.getsockname()[1],
         }
         python, toolchain = inner_python()
         source = Path(__file__).with_name("escape.py").read_text()
@@ -183,15 +176,16 @@ async def _attempt_all(sandbox: Sandbox, scratch: _Scratch) -> tuple[Probe, ...]
             limits=Limits(wall_s=PROBE_S, grace_s=0.0),
         )
         outcome = await sandbox.run_unprobed(Place(tree=scratch.tree, toolchain=toolchain), command)
+        connected = _someone_came(listener)
     answers = _answers(outcome, nonce)
     if answers.secret == "done":
         raise _Unable("what stands in for bubblewrap isolates nothing: a file of the host could be read")
     if answers.wrote != "done" or not (scratch.tree / "wrote").exists():
         raise _Unable(f"a command in the sandbox cannot write its work tree: {answers.wrote}")
-    return tuple(_judge(sandbox, scratch, answers, connections))
+    return tuple(_judge(sandbox, scratch, answers, connected))
 
 
-def _judge(sandbox: Sandbox, scratch: _Scratch, answers: Answers, connections: int) -> Iterator[Probe]:
+def _judge(sandbox: Sandbox, scratch: _Scratch, answers: Answers, connected: bool) -> Iterator[Probe]:
     owner = (scratch.tree / "wrote").stat().st_uid
     unchanged = (
         (scratch.git / "config").read_bytes() == GIT_CONFIG
@@ -209,8 +203,8 @@ def _judge(sandbox: Sandbox, scratch: _Scratch, answers: Answers, connections: i
             f"creating a file there: {answers.beside}",
         ),
         "host loopback": (
-            answers.loopback == "ECONNREFUSED" and connections == 0,
-            f"connecting: {answers.loopback}, {connections} arrived",
+            answers.loopback == "ECONNREFUSED" and not connected,
+            f"connecting: {answers.loopback}, {'arrived' if connected else 'nothing arrived'}",
         ),
         "uid": (
             answers.uid != 0 and owner == sandbox.identity.uid != 0,
@@ -251,6 +245,15 @@ def _answers(outcome: Outcome, nonce: str) -> Answers:
     if answers.nonce != nonce:
         raise _Unable("the attempts answered for another run")
     return answers
+
+
+def _someone_came(listener: socket.socket) -> bool:
+    try:
+        connection, _ = listener.accept()
+    except BlockingIOError:
+        return False
+    connection.close()
+    return True
 
 
 def _unlocked(path: Path) -> bool:

@@ -64,6 +64,18 @@ def stat_of(pid: int) -> Stat | None:
     return Stat(ppid=int(fields[1]), pgrp=int(fields[2]), session=int(fields[3]), start=int(fields[19]))
 
 
+def usage_of(pid: int) -> tuple[int, int]:
+    """Clock ticks of ``pid`` and the children it has waited for, and its peak resident size in bytes."""
+    try:
+        raw = (PROC / str(pid) / "stat").read_bytes()
+        status = (PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return 0, 0
+    ticks = sum(map(int, raw[raw.rfind(b")") + 2 :].split()[11:15]))
+    at = status.find(b"VmHWM:")
+    return ticks, int(status[at + 6 : status.find(b"kB", at)]) * 1024 if at >= 0 else 0
+
+
 def started_at(pid: int, start: int) -> bool:
     """Whether ``pid`` is still the process that started at ``start``."""
     stat = stat_of(pid)

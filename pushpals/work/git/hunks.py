@@ -16,7 +16,7 @@ _FILE = b"diff --git "
 
 
 class AddedText(msgspec.Struct, frozen=True, kw_only=True):
-    """What one section of a patch adds. ``lines`` gives the number in the new file of each line of ``text``."""
+    """What one section of a patch adds. ``lines`` numbers each line of ``text`` in the new file."""
 
     text: bytes
     lines: tuple[int, ...]

@@ -45,12 +45,17 @@ Protected = Callable[[str], str | None]
 
 
 class GatePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """What may pass. ``commits_land``: the branch's own commits become history (merge, not squash)."""
+    """What may pass. ``commits_land``: the branch's own commits become history (merge, not squash).
+
+    ``forgive_removed_secrets`` counts only without ``commits_land``: then a secret that the branch itself
+    took out again is not in what lands. It still is in the branch, wherever that was published.
+    """
 
     limits: ChangeLimits = ChangeLimits()
     commits: int = 200
     allow_submodules: bool = False
     commits_land: bool = True
+    forgive_removed_secrets: bool = False
     scan_bytes: int = 64 * 1024 * 1024
 
 
@@ -107,7 +112,11 @@ async def judge_branch(
         await judge_change(repo, files, head, limits=policy.limits, allow_submodules=policy.allow_submodules)
     )
     flags = _flags(files, protected or default_protected)
-    for sha in commits:
+    forgiving = policy.forgive_removed_secrets and not policy.commits_land
+    if forgiving:
+        everything = {file.path for file in files}
+        refusals += await _secrets(repo, base, head, files, everything, policy, scan)
+    for sha in () if forgiving else commits:
         info = await repo.commit(sha)
         refusals += await _judge_commit(repo, info, policy, scan)
     unique = tuple(dict.fromkeys(refusals))[: policy.limits.refusals]
@@ -181,7 +190,7 @@ async def _secrets(
                 Refusal(
                     code="secret",
                     path=show_path(file.path),
-                    detail=f"{finding.rule} in line {line} of commit {sha[:12]}, fingerprint {finding.fingerprint}",
+                    detail=f"{finding.rule} in line {line} of commit {sha[:12]} ({finding.fingerprint})",
                 )
             )
     return refusals

@@ -83,7 +83,7 @@ class MainMoved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeadMoved(msgspec.Struct, frozen=True, kw_only=True):
-    """A branch is not at its approved head any more: that approval is void. ``at`` None: the branch is gone."""
+    """A branch is not at its approved head any more: that approval is void. ``at`` None: it is gone."""
 
     job: str
     at: Sha | None

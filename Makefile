@@ -1,0 +1,60 @@
+# The front door. `make` alone lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_DEPS := $(VENV)/.installed
+TEST_DEPS := $(VENV)/.installed-test
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check unit docs clean sandbox
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUN_DEPS) sandbox ## Show the whole loop (YES=1: decide by itself, KEEP=1: leave it running)
+	@$(BIN)/python -m pushpals demo $(if $(YES),--yes) $(if $(KEEP),--keep)
+
+test: check unit ## Everything that is checked: lint, types, contracts, tests
+
+check: $(TEST_DEPS) ## Lint, types and layer contracts only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(TEST_DEPS) sandbox ## The tests only (PYTEST_ARGS="-k name")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(TEST_DEPS) ## Write the reference pages from the code
+	$(BIN)/python -m pushpals.cli.reference docs/reference
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' \
+	  || { echo "Python 3.11 to 3.13 is needed, and $(PYTHON) is $$($(PYTHON) --version). Name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN_DEPS): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(TEST_DEPS): $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(RUN_DEPS)
+
+# Commands of jobs run in bubblewrap. It is a system package, so only root may install it here.
+sandbox:
+	@command -v git >/dev/null && command -v bwrap >/dev/null || $(MAKE) --no-print-directory system-packages
+
+.PHONY: system-packages
+system-packages:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends bubblewrap git >/dev/null; \
+	else \
+	  echo "git and bubblewrap are needed. Debian, Ubuntu: sudo apt-get install git bubblewrap. Fedora: sudo dnf install git bubblewrap."; exit 1; \
+	fi

@@ -1,0 +1,214 @@
+"""``pushpals approvals``, ``approve`` and ``deny``: a person's word, about one exact action.
+
+``approve`` shows what the hub says would happen (never an agent's description of it), the exact diff by
+its content address, and the evidence with the commit that each check ran on. The yes names the action's
+hash: if what would happen has changed meanwhile, the hub refuses it.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+import click
+import msgspec
+
+from pushpals.cli.app import (
+    App,
+    command,
+    json_option,
+    print_json,
+    safe,
+    safe_line,
+    session_option,
+    short,
+    table,
+)
+from pushpals.cli.errors import NEGATIVE, REFUSED, USAGE, Failed
+from pushpals.cli.find import find_approval
+from pushpals.cli.render import LANDING_STATES, Lines, clock, receipt
+from pushpals.cli.render import diff as colour_diff
+from pushpals.client import HubClient
+from pushpals.policy import display
+from pushpals.protocol.approvals import Approval
+from pushpals.protocol.commands import Decide
+from pushpals.protocol.events import LandingMoved
+from pushpals.protocol.landings import Landing
+
+DEVICE = "terminal"
+
+
+@click.command()
+@click.option("--all", "every", is_flag=True, help="Also the ones that are decided.")
+@session_option
+@json_option
+@command
+async def approvals(hub: HubClient, app: App, every: bool, as_json: bool) -> None:
+    """List what waits for your word."""
+    page = await hub.approvals(state="" if every else "open")
+    if as_json:
+        print_json(page)
+    elif not page.items:
+        click.echo("nothing waits for your word")
+    else:
+        rows = [
+            [
+                short(one.id),
+                one.state,
+                one.kind,
+                safe_line(one.summary, 70),
+                one.session_id,
+                clock(one.created_at),
+            ]
+            for one in page.items
+        ]
+        table(rows, ["id", "state", "kind", "what", "session", "since"])
+
+
+@click.command()
+@click.argument("approval_id", metavar="[ID]", required=False)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask. What is approved is still shown.")
+@click.option("--no-wait", is_flag=True, help="Do not follow the landing to its end.")
+@click.option("--reason", metavar="TEXT", help="Why, for the history.")
+@json_option
+@command
+async def approve(
+    hub: HubClient,
+    app: App,
+    approval_id: str | None,
+    yes: bool,
+    no_wait: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """See the exact diff and its evidence, say yes, and watch it land.
+
+    Without an ID the only open approval is meant.
+
+    \b
+    Examples:
+      pushpals approve
+      pushpals approve ap-5x0g4d --yes
+
+    Exit codes: 0 landed, 1 it did not land (the reason is printed), 4 you said no.
+    """
+    approval = await find_approval(hub, approval_id)
+    if approval.state != "open":
+        raise Failed(f"{short(approval.id)} is {approval.state} already", NEGATIVE, "approval.state")
+    landing = (await hub.landing(approval.landing_id)).landing if approval.landing_id else None
+    if not as_json:
+        await show(hub, approval, landing)
+    elif not yes:
+        raise Failed("--json cannot ask; add --yes", USAGE, "usage")
+    if not yes and not click.confirm("Approve exactly this?", default=False):
+        raise Failed("not approved; it still waits. To refuse it: pushpals deny", REFUSED, "not_approved")
+    start = (await hub.snapshot(approval.session_id)).cursor
+    decide = Decide(decision="approve", action_hash=approval.action_hash, reason=reason, device=DEVICE)
+    decided = await hub.decide(approval.id, decide)
+    if landing is None or no_wait:
+        if as_json:
+            print_json(decided)
+        else:
+            click.echo(f"{short(decided.id)} {decided.state}")
+        return
+    ended = await follow_landing(hub, landing, start, None if as_json else Lines(quiet=True))
+    if as_json:
+        print_json(ended)
+    if ended.state not in ("landed", "noop"):
+        raise Failed(f"it did not land: {ended.state}: {safe_line(ended.cause or 'no cause given', 600)}")
+    if not as_json:
+        click.echo(landed(ended))
+
+
+@click.command()
+@click.argument("approval_id", metavar="[ID]", required=False)
+@click.option("--reason", metavar="TEXT", help="Why; the team reads it.")
+@json_option
+@command
+async def deny(hub: HubClient, app: App, approval_id: str | None, reason: str | None, as_json: bool) -> None:
+    """Say no. Nothing moves, and the session says so."""
+    approval = await find_approval(hub, approval_id)
+    decided = await hub.decide(approval.id, Decide(decision="deny", reason=reason, device=DEVICE))
+    if as_json:
+        print_json(decided)
+    else:
+        click.echo(f"{short(decided.id)} {decided.state}: {safe_line(decided.summary)}")
+
+
+async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> None:
+    """Everything that a yes would stand for."""
+    click.echo(
+        f"{click.style(safe_line(approval.summary, 400), bold=True)}  ({short(approval.id)}, {approval.kind})"
+    )
+    for name, value in approval.action.items():
+        if value not in (None, "", [], {}):
+            click.echo(f"  {safe_line(name, 20):<12} {_value(value)}")
+    if approval.says:
+        click.echo(f"  {'it says':<12} {click.style(safe_line(approval.says, 500), italic=True)}")
+    click.echo(f"  {'asked by':<12} {safe_line(approval.requested_by, 60)}, until {approval.expires_at}")
+    if landing is None:
+        return
+    if landing.worker_evidence:
+        click.echo("\nEvidence")
+        for evidence in landing.worker_evidence:
+            stale = (
+                "" if evidence.commit == landing.head else click.style("  (not on this head)", fg="yellow")
+            )
+            click.echo(f"  {receipt(evidence)}{stale}")
+    else:
+        click.echo(click.style("\nNo check ran on this change before now.", fg="yellow"))
+    if landing.files:
+        click.echo("\nFiles")
+        for file in landing.files:
+            note = click.style("  protected", fg="yellow") if file.protected else ""
+            mode = (
+                f"  mode {file.old_mode} → {file.new_mode}"
+                if file.new_mode and file.new_mode != file.old_mode
+                else ""
+            )
+            counts = "binary" if file.binary else f"+{file.added} -{file.deleted}"
+            was = f" (was {display.escaped(file.old_path)})" if file.old_path else ""
+            click.echo(f"  {file.status}  {display.escaped(file.path)}{was}  {counts}{mode}{note}")
+    if landing.patch:
+        patch = (await hub.get_artifact(landing.patch)).decode("utf-8", "replace")
+        suspicious = display.is_suspicious(patch)
+        click.echo(f"\n{colour_diff(patch)}")
+        if suspicious:
+            words = "; ".join(display.SUSPICIONS[code] for code in suspicious)
+            click.echo(click.style(f"Look closely, the change contains: {words}", fg="yellow"))
+
+
+async def follow_landing(hub: HubClient, landing: Landing, after: int, lines: Lines | None) -> Landing:
+    """Follow a landing to its end, or to where only an operator can help (``held``)."""
+    async with aclosing(hub.follow(landing.session_id, after=after)) as events:
+        current = (await hub.landing(landing.id)).landing
+        if current.ended:
+            return current
+        async for event in events:
+            if lines is not None and (line := lines.line(event)):
+                click.echo(line)
+            match event.payload:
+                case LandingMoved(landing_id=landing.id, state=state):
+                    current = (await hub.landing(landing.id)).landing
+                    if current.ended:
+                        return current
+                    if state == "held" and current.state == "held":
+                        return current
+                case _:
+                    pass
+    return landing
+
+
+def landed(landing: Landing) -> str:
+    """The receipt of a landing: which commit, on what, checked how, approved by whom."""
+    state = click.style(landing.state, fg=LANDING_STATES.get(landing.state))
+    lines = [f"{state}  {landing.landed_commit or landing.head} on {safe_line(landing.target, 100)}"]
+    lines += [f"  {receipt(evidence)}" for evidence in landing.evidence]
+    if landing.approved_by:
+        lines.append(f"  approved by {safe_line(landing.approved_by, 60)}, who saw head {landing.head[:12]}")
+    return "\n".join(lines)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return safe_line(value, 200)
+    return safe(msgspec.json.encode(value).decode())[:400]

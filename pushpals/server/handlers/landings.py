@@ -1,0 +1,141 @@
+"""The merge queue: landings and lanes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from pushpals.hub import landings, lanes, leasing
+from pushpals.hub.of import Of
+from pushpals.policy.roles import may
+from pushpals.protocol.approvals import Approval
+from pushpals.protocol.commands import (
+    CancelJob,
+    LandingReply,
+    Landings,
+    Lanes,
+    LeaseLane,
+    MoveLanding,
+    NoteLanding,
+    Ok,
+    SetLaneMode,
+    SubmitLanding,
+)
+from pushpals.protocol.errors import Forbidden, NotFound
+from pushpals.protocol.landings import Landing, Lane
+from pushpals.server.base import Handler, needs
+
+
+class LandingList(Handler):
+    """``/landings``"""
+
+    @needs("landing.submit")
+    async def post(self) -> None:
+        body = self.body(SubmitLanding)
+        self.session(body.session_id)
+        done = await self.hub.run(landings.submit, body, actor=self.actor, key=self.key, reply=LandingReply)
+        self.reply(done, 201)
+
+    @needs("landing.read")
+    async def get(self) -> None:
+        where: dict[str, Any] = {}
+        for name, column in (("lane", "lane"), ("state", "state"), ("jobId", "job_id")):
+            if (value := self.text(name)) is not None:
+                where[column] = tuple(value.split(",")) if name == "state" else value
+        session_id = self.text("sessionId")
+        if session_id is not None:
+            where["session_id"] = self.session(session_id)
+        elif self.actor.sessions is not None:
+            where["session_id"] = tuple(self.actor.sessions)
+        limit, skip = self.number("limit", 100, least=1, most=1_000), self.number("after", 0)
+        found = await self.hub.store.reader.find(Landing, order=("-n",), limit=limit, skip=skip, **where)
+        self.reply(Landings(items=found, next=str(skip + limit) if len(found) == limit else None))
+
+
+class OneLanding(Handler):
+    """``/landings/:id``"""
+
+    @needs("landing.read")
+    async def get(self, landing_id: str) -> None:
+        reader = self.hub.store.reader
+        landing = await reader.get(Landing, landing_id)
+        if landing is None or not self.sees(landing.session_id):
+            raise NotFound(f"there is no landing {landing_id!r}", code="landing.unknown")
+        approval = await reader.get(Approval, landing.approval_id) if landing.approval_id else None
+        self.reply(LandingReply(landing=landing, approval=approval))
+
+
+class LandingMove(Handler):
+    """``/landings/:id/move``"""
+
+    @needs("landing.work")
+    async def post(self, landing_id: str) -> None:
+        ask = Of(id=landing_id, body=self.body(MoveLanding))
+        self.reply(await self.hub.run(landings.move, ask, actor=self.actor, key=self.key, reply=Landing))
+
+
+class LandingNote(Handler):
+    """``/landings/:id/note``"""
+
+    @needs("landing.work")
+    async def post(self, landing_id: str) -> None:
+        ask = Of(id=landing_id, body=self.body(NoteLanding))
+        self.reply(await self.hub.run(landings.note, ask, actor=self.actor, key=self.key, reply=Landing))
+
+
+class LandingCancel(Handler):
+    """``/landings/:id/cancel``"""
+
+    @needs("landing.manage")
+    async def post(self, landing_id: str) -> None:
+        ask = Of(id=landing_id, body=self.body(CancelJob))
+        self.reply(await self.hub.run(landings.cancel, ask, actor=self.actor, key=self.key, reply=Landing))
+
+
+class LandingRetry(Handler):
+    """``/landings/:id/retry``"""
+
+    @needs("landing.manage")
+    async def post(self, landing_id: str) -> None:
+        ask = Of(id=landing_id, body=self.body(Ok))
+        done = await self.hub.run(landings.retry, ask, actor=self.actor, key=self.key, reply=LandingReply)
+        self.reply(done, 201)
+
+
+class LaneList(Handler):
+    """``/lanes``"""
+
+    @needs("landing.read")
+    async def get(self) -> None:
+        self.reply(Lanes(items=await self.hub.store.reader.find(Lane)))
+
+
+class LaneLease(Handler):
+    """``/lanes/lease``: holds the request until the lane's work differs from ``seen``."""
+
+    @needs("lane.lease")
+    async def post(self) -> None:
+        ask = self.body(LeaseLane)
+        # A wait may not outlive the lease it is meant to keep.
+        wait_s = min(ask.wait_s, self.site.options.wait_s, ask.lease_s / 2)
+        until = self.site.monotonic() + wait_s
+        while True:
+            ticket = self.site.feed.topics.ticket("lanes")
+            work = await leasing.lease_lane(self.hub, ask, actor=self.actor)
+            if work.version != ask.seen:
+                return self.reply(work)
+            if not await self.news("lanes", ticket, until - self.site.monotonic()):
+                return self.reply(work)
+            ask = replace(ask, fence=work.lane.fence, head=None, facts={})
+
+
+class LaneModeOf(Handler):
+    """``/lanes/mode``: a person's switch; the holder may say that main is red, and that it is not."""
+
+    @needs("any")
+    async def post(self) -> None:
+        if not (may(self.actor.role, "lane.manage") or may(self.actor.role, "lane.lease")):
+            raise Forbidden(f"a {self.actor.role} token has no right to lane.manage", code="right.missing")
+        body = self.body(SetLaneMode)
+        self.reply(await self.hub.run(lanes.set_mode, body, actor=self.actor, key=self.key, reply=Lane))
