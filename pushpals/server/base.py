@@ -47,7 +47,7 @@ P = ParamSpec("P")
 H = TypeVar("H", bound="Handler")
 
 Need = Right | Literal["open", "any"]
-"""``open``: nobody needs to say who they are. ``any``: every valid token."""
+"""A right, or ``open`` (nobody needs to say who they are), or ``any`` (every valid token)."""
 
 COOKIE = "pushpals"
 XSRF_HEADER = "X-XSRF-Token"
@@ -57,9 +57,9 @@ _log = logging.getLogger(__name__)
 
 
 def needs(
-    right: Need,
+    *rights: Need,
 ) -> Callable[[Callable[Concatenate[H, P], Awaitable[None]]], Callable[Concatenate[H, P], Awaitable[None]]]:
-    """Declare the right that a handler's method needs. A method without it cannot be routed."""
+    """Declare what a handler's method needs: one of these rights. Without it, it is not routed."""
 
     def mark(
         method: Callable[Concatenate[H, P], Awaitable[None]],
@@ -73,7 +73,7 @@ def needs(
                 except PushPalsError as error:
                     self.refuse(error)
 
-        guarded.right = right  # type: ignore[attr-defined]
+        guarded.rights = rights  # type: ignore[attr-defined]
         return guarded
 
     return mark
@@ -128,8 +128,8 @@ class Handler(RequestHandler):
 
     async def _identify(self) -> None:
         method = getattr(self, (self.request.method or "").lower(), None)
-        right: Need | None = getattr(method, "right", None)
-        if right is None or right == "open":
+        rights: tuple[Need, ...] = getattr(method, "rights", ())
+        if not rights or "open" in rights:
             return
         token = None
         header = self.request.headers.get("Authorization")
@@ -147,9 +147,9 @@ class Handler(RequestHandler):
         if token is None:
             raise Unauthenticated(f"who are you? {HELP}", code="token.missing")
         self._actor = replace(token.actor, address=self.address)
-        if right != "any" and not may(token.role, right):
+        if not any(right == "any" or may(token.role, right) for right in rights):  # type: ignore[arg-type]
             raise Forbidden(
-                f"a {token.role} token has no right to {right}", code="right.missing", right=right
+                f"a {token.role} token has no right to {' or '.join(rights)}", code="right.missing"
             )
         if self.cookie is not None and self.request.method not in door.SAFE:
             sent = self.request.headers.get(XSRF_HEADER, "")

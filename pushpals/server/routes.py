@@ -69,11 +69,11 @@ TABLE: tuple[tuple[str, type[Handler]], ...] = (
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One method at one address, and the right it needs."""
+    """One method at one address, and the rights of which it needs one."""
 
     method: str
     path: str
-    right: Need
+    rights: tuple[Need, ...]
     handler: type[Handler]
 
 
@@ -90,7 +90,7 @@ def routes() -> list[Route]:
     found = []
     for path, handler in TABLE:
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"):
-            right = getattr(getattr(handler, method.lower()), "right", None)
-            if right is not None:
-                found.append(Route(method=method, path=path, right=right, handler=handler))
+            rights = getattr(getattr(handler, method.lower()), "rights", None)
+            if rights is not None:
+                found.append(Route(method=method, path=path, rights=rights, handler=handler))
     return found

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from pushpals.hub import landings, lanes, leasing
 from pushpals.hub.of import Of
-from pushpals.policy.roles import may
 from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import (
     CancelJob,
@@ -22,7 +21,7 @@ from pushpals.protocol.commands import (
     SetLaneMode,
     SubmitLanding,
 )
-from pushpals.protocol.errors import Forbidden, NotFound
+from pushpals.protocol.errors import NotFound
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.server.base import Handler, needs
 
@@ -133,9 +132,7 @@ class LaneLease(Handler):
 class LaneModeOf(Handler):
     """``/lanes/mode``: a person's switch; the holder may say that main is red, and that it is not."""
 
-    @needs("any")
+    @needs("lane.manage", "lane.lease")
     async def post(self) -> None:
-        if not (may(self.actor.role, "lane.manage") or may(self.actor.role, "lane.lease")):
-            raise Forbidden(f"a {self.actor.role} token has no right to lane.manage", code="right.missing")
         body = self.body(SetLaneMode)
         self.reply(await self.hub.run(lanes.set_mode, body, actor=self.actor, key=self.key, reply=Lane))
