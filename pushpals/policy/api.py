@@ -13,13 +13,14 @@ import msgspec
 
 from pushpals.policy.actions import ExecAction, Level
 from pushpals.policy.analysis import Facts
-from pushpals.policy.decide import Explanation, Verdict, decide
+from pushpals.policy.decide import Explanation, decide
 from pushpals.policy.decide import explain as explain_decision
 from pushpals.policy.presets import PresetName
 from pushpals.policy.rules import (
     ExampleResult,
     Policy,
     Rule,
+    Verdict,
     example_results,
     load_policy,
     load_repository_policy,

@@ -188,7 +188,12 @@ def _judge_class(policy: Policy, analysis: Analysis, level: Level, codes: dict[V
             codes["allow"].append("rule.allowed")
             return
     other = policy.other(level)
-    codes[other] += {"deny": ["preset.locked"], "ask": ["not-readonly"], "allow": list(analysis.classes)}[other]
+    code: dict[Verdict, tuple[str, ...]] = {
+        "deny": ("preset.locked",),
+        "ask": ("not-readonly",),
+        "allow": analysis.classes,
+    }
+    codes[other] += code[other]
 
 
 def _judge_capabilities(

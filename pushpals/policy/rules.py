@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -89,7 +89,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def covers(self, command: Command, suspicions: Sequence[str] = ()) -> bool:
         """Whether the rule matches one command of an action."""
-        conditions = (
+        conditions: tuple[tuple[tuple[str, ...], Callable[[], bool]], ...] = (
             (self.exe, lambda: any(matches(glob, command.name) for glob in self.exe)),
             (self.sub, lambda: any(word in self.sub for word in command.sub)),
             (self.git, lambda: any(_git_matches(words, command) for words in self.git)),
