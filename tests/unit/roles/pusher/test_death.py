@@ -11,7 +11,7 @@ from pushpals.testing.yard import PusherYard
 async def landed_in_the_end(yard: PusherYard, rounds: int = 8) -> None:
     pusher = yard.pusher()
     for _ in range(rounds):
-        await pusher.step()
+        await pusher.round()
 
 
 async def lives(yard: PusherYard, life: Life) -> bool:
@@ -19,7 +19,7 @@ async def lives(yard: PusherYard, life: Life) -> bool:
     pusher = yard.pusher(life=life)
     try:
         for _ in range(8):
-            await pusher.step()
+            await pusher.round()
     except Died:
         return False
     return True
