@@ -31,7 +31,7 @@ Line = Annotated[str, msgspec.Meta(max_length=64 * 1024)]
 Reason = Annotated[str, msgspec.Meta(max_length=2_000)]
 
 
-class Ok(Wire, frozen=True, kw_only=True):
+class Ok(Wire, frozen=True, kw_only=True, omit_defaults=False):
     ok: bool = True
 
 
@@ -192,7 +192,7 @@ class RetryJob(Wire, frozen=True, kw_only=True):
     note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
 
 
-class JobReply(Wire, frozen=True, kw_only=True):
+class JobReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     job: Job
     ok: bool = True
     position: int | None = None
@@ -228,7 +228,7 @@ class SetWorkerState(Wire, frozen=True, kw_only=True):
     note: Reason | None = None
 
 
-class WorkerReply(Wire, frozen=True, kw_only=True):
+class WorkerReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     worker: Worker
     ok: bool = True
 
@@ -249,7 +249,7 @@ class Decide(Wire, frozen=True, kw_only=True):
     device: Annotated[str, msgspec.Meta(max_length=100)] | None = None
 
 
-class Decided(Wire, frozen=True, kw_only=True):
+class Decided(Wire, frozen=True, kw_only=True, omit_defaults=False):
     approval: Approval
     ok: bool = True
 
@@ -286,7 +286,7 @@ class SubmitLanding(Wire, frozen=True, kw_only=True):
     evidence: list[Evidence] = []
 
 
-class LandingReply(Wire, frozen=True, kw_only=True):
+class LandingReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     landing: Landing
     ok: bool = True
     approval: Approval | None = None
