@@ -20,7 +20,7 @@ import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
 from pushpals.policy.plain import RESERVED, Pipeline, plain_form
-from pushpals.policy.words import Dynamic, unquoted
+from pushpals.policy.words import Dynamic, unquoted, words_in
 
 MAX_SCRIPT_BYTES = 16 * 1024
 MAX_COMMANDS = 200
@@ -70,10 +70,10 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BASH = Language(tree_sitter_bash.language())
-_NESTING = frozenset(
-    "subshell compound_statement command_substitution process_substitution if_statement while_statement "
-    "for_statement c_style_for_statement case_statement function_definition expansion arithmetic_expansion "
-    "test_command parenthesized_expression".split()
+_NESTING = words_in(
+    "subshell compound_statement command_substitution process_substitution if_statement "
+    "while_statement for_statement c_style_for_statement case_statement function_definition expansion "
+    "arithmetic_expansion test_command parenthesized_expression"
 )
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _QUOTED = frozenset(
