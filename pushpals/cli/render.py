@@ -56,7 +56,7 @@ class Lines:
     def _say(self, event: ev.Event) -> tuple[str, str, str | None] | None:
         match event.payload:
             case ev.Message(text=text):
-                return "you" if event.from_ in (None, "client") else _who(event.from_), _block(text), "cyan"
+                return _who(event.from_) or "you", _block(text), "cyan"
             case ev.AssistantMessage(text=text):
                 return _who(event.from_) or "buddy", _block(text), "magenta"
             case ev.Log(level=level, message=message):
@@ -265,9 +265,9 @@ def clock(ts: str, *, local: bool = True) -> str:
 
 def _who(sender: str | None) -> str:
     """``agent:buddy`` and ``worker:w1`` as the name alone; a token's ``role:label`` likewise."""
-    if sender is None or sender == "client":
+    role, _, name = (sender or "client").partition(":")
+    if role == "client":
         return ""
-    role, _, name = sender.partition(":")
     return safe_line(name if role in ("agent", "worker") and name else role, 9)
 
 

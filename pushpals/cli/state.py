@@ -4,6 +4,7 @@
 
     hub.db  artifacts/        the hub's
     tokens/<role>             one secret each, 0600
+    login-code                the newest one-time code for a browser, 0600
     run.json                  where `up` or `hub` runs: address, process ids; 0600, gone after a clean end
     up.lock                   held by the `up` that runs, for as long as it does
     logs/<part>.log           what each part wrote
@@ -86,6 +87,18 @@ class State:
 
     def keep_token(self, role: str, secret: str) -> None:
         write_private(self.token_file(role), f"{secret}\n".encode())
+
+    # -- one-time login codes ---------------------------------------------------------------------------
+
+    @property
+    def login_file(self) -> Path:
+        return self.root / "login-code"
+
+    def login_code(self) -> str | None:
+        """The hub's newest one-time code. It may have been used already, or be too old."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.login_file.read_text("ascii").strip() or None
+        return None
 
     # -- run.json ---------------------------------------------------------------------------------------
 

@@ -125,6 +125,7 @@ class _Team:
         names = ["buddy", *(f"worker-{n}" for n in range(1, app.settings.workers + 1))]
         names += ["pusher"] if pusher else []
         names += ["local"] if local else []
+        self.others: list[Part] = []
         self.hub = self._part("hub")
         self.others = [self._part(name) for name in names]
 
@@ -141,11 +142,9 @@ class _Team:
             await self.ready()
             if self.stop.is_set():
                 return 0
-            self._remember()
             for part in self.others:
                 keepers[part] = asyncio.create_task(part.run(), name=f"keep {part.name}")
             await asyncio.gather(*(part.started.wait() for part in self.others))
-            self._remember()
             self.welcome(upstream)
             return await self.watch()
         finally:
@@ -218,7 +217,8 @@ class _Team:
         says = checkout.advice(upstream)
         click.echo(f"{click.style('Push Pals', bold=True)} for {self.app.repository}")
         click.echo(f"  open      {self.url}")
-        click.echo("  log in    pushpals open shows a one-time code")
+        if code := self.state.login_code():
+            click.echo(f"  log in    with the code {click.style(code, bold=True)} (once, within ten minutes)")
         click.echo(f"  main      {safe_line(upstream.branch, 100)} in {safe_line(upstream.shown, 200)}")
         click.echo(f"  session   {self.app.session}   state in {self.state.root}")
         if says:
@@ -266,7 +266,14 @@ class _Team:
             case _:
                 argv += ["--url", self.url, role]
         log = self.state.logs / f"{name}.log"
-        return Part(name, argv, env=part_environment(self.app, role), log=log, tell=self.tell)
+        return Part(
+            name,
+            argv,
+            env=part_environment(self.app, role),
+            log=log,
+            tell=self.tell,
+            on_start=self._remember,
+        )
 
     def _remember(self) -> None:
         pids = {part.name: part.pid for part in (self.hub, *self.others) if part.pid is not None}

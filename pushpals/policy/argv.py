@@ -130,7 +130,7 @@ class _Reader:
         exec_class: ExecClass = "exec.plain"
         if tools.INTERPRETERS.fullmatch(name):
             exec_class = "exec.interp"
-        elif name in tools.OPAQUE or name in tools.SHELLS or name in tools.FOREIGN_SHELLS:
+        elif name in tools.OPAQUE or name in tools.FOREIGN_SHELLS:
             exec_class = "exec.opaque"
         exec_class = _worst(exec_class, _location(exe))
         inner_class, inner_looks, inner_env = self._inner(name, argv)

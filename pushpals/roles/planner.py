@@ -121,13 +121,11 @@ def _plan_one(intent: AnyIntent, context: Context) -> Plan:
     match intent:
         case RunChecks():
             return _checks(intent, context)
-        case Fix(fixers=fixers, paths=paths):
-            title = _title(" and ".join(_FIX_TITLES[name] for name in fixers) + words.on(paths))
-            params: dict[str, Any] = {"fixers": list(fixers)}
-            if paths:
-                params["paths"] = list(paths)
+        case Fix(fixer=fixer, paths=paths, force=force):
+            title = _title(_FIX_TITLES[fixer] + words.on(paths))
+            params: dict[str, Any] = {"fixer": fixer} | ({"force": True} if force else {})
             step = Step(kind="fix", title=title, params=params, changes=True, paths=_globs(paths))
-            return _work(words.will_fix(fixers, paths, context.base), title, step)
+            return _work(words.will_fix(fixer, paths, context.base), title, step)
         case ApplyPatch(diff=diff):
             files = patched_files(diff)
             title = _title(f"Apply a patch to {words.listed(files, 3) or 'the repository'}")
@@ -140,7 +138,8 @@ def _plan_one(intent: AnyIntent, context: Context) -> Plan:
             return _work(words.will_run(_cut(line), context.base), title, step)
         case Look(area=area, paths=paths):
             title = "Find what fails" if area == "tests" else "Look at the repository"
-            step = Step(kind="look", title=title, params={}, changes=False, checks=())
+            about: dict[str, Any] = {"about": ["tests", "lint", "types"]} if area == "tests" else {}
+            step = Step(kind="look", title=title, params=about, changes=False)
             return _work(words.will_look(area, paths, context.base), title, step)
         case AskAgent(brief=brief):
             return _agent(brief, context)

@@ -60,9 +60,8 @@ def will_check(area: str, names: Sequence[str], paths: Sequence[str], base: str 
     return f"I will run {what}{on(paths)}{at(base)}. Nothing is changed."
 
 
-def will_fix(fixers: Sequence[str], paths: Sequence[str], base: str | None) -> str:
-    what = " and ".join(FIXERS[name] for name in fixers)
-    return f"I will apply {what}{on(paths)}{at(base)}, run the checks, and show you the change."
+def will_fix(fixer: str, paths: Sequence[str], base: str | None) -> str:
+    return f"I will apply {FIXERS[fixer]}{on(paths)}{at(base)}, run the checks, and show you the change."
 
 
 def will_patch(files: Sequence[str], base: str | None) -> str:
@@ -74,8 +73,9 @@ def will_run(command: str, base: str | None) -> str:
 
 
 def will_look(area: str, paths: Sequence[str], base: str | None) -> str:
-    what = "what fails" if area == "tests" else "tests, lint and types"
-    return f"I will look at {what}{on(paths)}{at(base)} and report. Nothing is changed."
+    what = "what fails" if area == "tests" else "tests, lint, types and spelling"
+    whole = " It looks at the whole repository." if paths else ""
+    return f"I will look at {what}{at(base)} and report. Nothing is changed.{whole}"
 
 
 def will_check_unnamed(area: str, base: str | None) -> str:
@@ -84,7 +84,8 @@ def will_check_unnamed(area: str, base: str | None) -> str:
 
 
 def cannot_narrow(area: str, command: str) -> str:
-    return f"{AREAS[area].capitalize()} of this repository run as `{command}`, which takes no paths. Run all of it?"
+    what = AREAS[area].capitalize()
+    return f"{what} of this repository run as `{command}`, which takes no paths. Run all of it?"
 
 
 def will_ask_agent(brief: str, base: str | None) -> str:
@@ -121,7 +122,8 @@ def connect_text(agent: bool) -> str:
 def unknown(agent: bool) -> str:
     return (
         "I did not understand that, and I have no model to guess with. I can run the tests, fix the lint, "
-        f"format, fix typos, apply a patch, run a command and land results; `help` lists it all. {_mind(agent)}"
+        "format, fix typos, apply a patch, run a command and land results; `help` lists it all. "
+        f"{_mind(agent)}"
     )
 
 
@@ -188,30 +190,21 @@ def no_such_check(area: str, names: Sequence[str]) -> str:
 # --- what came of it --------------------------------------------------------------------------------
 
 
-def checks_reported(result: JobResult, assessment: Assessment) -> str:
-    """A job that changed nothing and was not meant to."""
-    if not assessment.checks:
-        return result.summary or "Done. No check was run."
+def reported(job: Job, result: JobResult, assessment: Assessment) -> str:
+    """A job that changed nothing and was not meant to: failures first, by name."""
     failing = [check for check in assessment.checks if check.standing in ("red_before", "broken")]
-    if failing:
-        return _lines(
-            *(_failing(check) for check in failing),
-            *(_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"),
-            *(_not_run(check) for check in assessment.unknown),
-        )
-    head = "Everything passes." if not assessment.unknown else "What could run passes."
-    return _lines(
-        head,
-        *(_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"),
-        *(_not_run(check) for check in assessment.unknown),
-    )
-
-
-def command_reported(job: Job, result: JobResult) -> str:
-    """What it said, with the end of its output."""
     tail = result.output.get("tail")
     shown = _tail(tail) if isinstance(tail, str) else []
-    return _lines(result.summary or f"{job.title} ended. It changed nothing.", *shown)
+    if job.kind in ("look", "command") or not assessment.checks:
+        named = [] if job.kind == "command" else [_failing(check) for check in failing]
+        return _lines(*named, result.summary or f"{job.title}: done.", *shown)
+    passed = [_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"]
+    head = "Everything passes." if not assessment.unknown else "What could run passes."
+    return _lines(
+        *([_failing(check) for check in failing] or [head]),
+        *passed,
+        *(_not_run(check) for check in assessment.unknown),
+    )
 
 
 def nothing_changed(job: Job, result: JobResult) -> str:
@@ -253,8 +246,13 @@ def job_failed(title: str, message: str, error_class: str | None) -> str:
 
 
 def job_cancelled(title: str, by: str, reason: str | None, stopped: Sequence[str]) -> str:
-    told = f"{title} was stopped by {_person(by)}" + (f": {reason}" if reason else "")
+    who = "" if by.startswith("agent:") else f" by {_person(by)}"
+    told = f"{title} was stopped{who}" + (f": {reason}" if reason else "")
     return _sentence(told) + (f" It was running {listed(stopped)}." if stopped else "")
+
+
+def again_later(attempt: int, reason: str) -> str:
+    return f"Attempt {attempt} ended: {_sentence(reason)} It is tried again."
 
 
 def job_refused(title: str, message: str) -> str:
