@@ -59,7 +59,16 @@ async def test_everything_holds_for_an_ordinary_user_too() -> None:
     needed = sorted({Path(sys.prefix), Path(sys.base_prefix), ROOT, HERE.parents[4]})
     inner = [
         *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"),
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(HERE.parents[4] / "pyproject.toml")),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            str(HERE.parents[4] / "pyproject.toml"),
+        ),
         *("-o", "asyncio_default_fixture_loop_scope=function", "--basetemp", "/tmp/pytest"),
         *map(str, SUITES),
     ]
@@ -72,9 +81,24 @@ async def test_everything_holds_for_an_ordinary_user_too() -> None:
             f"exec {shlex.join(inner)}",
         ]
     )
-    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(ROOT), "HOME": "/tmp"}
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": "/tmp",
+    }
     process = await asyncio.create_subprocess_exec(
-        *("unshare", "--mount", "--propagation", "private", "--kill-child", "--fork", "--", "sh", "-c", script),
+        *(
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--kill-child",
+            "--fork",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

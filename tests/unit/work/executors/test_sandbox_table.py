@@ -62,7 +62,18 @@ async def test_b01_files_of_the_host_do_not_exist(
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("host")
-    paths = ["/etc/shadow", "/root", "/run", "/sys", "/var", "/opt", "/mnt", "/etc/ssh", str(secret), str(Path.home())]
+    paths = [
+        "/etc/shadow",
+        "/root",
+        "/run",
+        "/sys",
+        "/var",
+        "/opt",
+        "/mnt",
+        "/etc/ssh",
+        str(secret),
+        str(Path.home()),
+    ]
     code = "say([attempt(lambda: os.stat(path)) for path in sys.argv[1:]] + sorted(os.listdir('/home')))"
     assert await answers(sandbox, place, code, *paths) == ["ENOENT"] * len(paths) + ["pal"]
 
@@ -150,7 +161,9 @@ async def test_b13_other_processes_cannot_be_touched(sandbox: BubblewrapExecutor
 async def test_b15_programs_of_the_host_cannot_be_linked_into_the_tree(
     sandbox: BubblewrapExecutor, place: Place
 ) -> None:
-    assert await answers(sandbox, place, "say(attempt(lambda: os.link('/usr/bin/env', '/repo/env')))") == "EXDEV"
+    assert (
+        await answers(sandbox, place, "say(attempt(lambda: os.link('/usr/bin/env', '/repo/env')))") == "EXDEV"
+    )
 
 
 async def test_b17_no_new_namespaces(sandbox: BubblewrapExecutor, place: Place) -> None:
@@ -258,9 +271,7 @@ async def test_b23_memory_behind_temporary_folders_is_bounded(
         say(attempt(lambda: [file.write(bytes(1 << 20)) for _ in range(9)] and file.flush()))
         file.truncate(0)
     """
-    outcome = await inside(
-        sandbox, place, code, limits=Limits(wall_s=PATIENCE_S, tmp_bytes=8 * 1024 * 1024)
-    )
+    outcome = await inside(sandbox, place, code, limits=Limits(wall_s=PATIENCE_S, tmp_bytes=8 * 1024 * 1024))
     assert msgspec.json.decode(outcome.stdout) == "ENOSPC", outcome.stderr
 
 
@@ -270,7 +281,9 @@ async def test_nothing_else_can_be_written(sandbox: BubblewrapExecutor, place: P
     assert said in ("EROFS", "EACCES", "ENOENT", "EPERM")
 
 
-async def test_b25_the_clock_ends_a_sleeper_within_its_grace(sandbox: BubblewrapExecutor, place: Place) -> None:
+async def test_b25_the_clock_ends_a_sleeper_within_its_grace(
+    sandbox: BubblewrapExecutor, place: Place
+) -> None:
     limits = Limits(wall_s=0.5, grace_s=1.0)
     outcome = await sandbox.run(
         place, Command(argv=("sleep", "600"), env={"PATH": "/usr/bin:/bin"}, limits=limits)
@@ -312,5 +325,14 @@ async def test_the_network_is_a_loopback_of_its_own(sandbox: BubblewrapExecutor,
     assert datagram == "ENETUNREACH"
     assert to_abstract == "ECONNREFUSED"
     assert resolved == "unknown"
-    assert set(interfaces) <= {"lo", "sit0", "ip6tnl0", "tunl0", "ip_vti0", "ip6_vti0", "gre0", "gretap0", "erspan0"}
-
+    assert set(interfaces) <= {
+        "lo",
+        "sit0",
+        "ip6tnl0",
+        "tunl0",
+        "ip_vti0",
+        "ip6_vti0",
+        "gre0",
+        "gretap0",
+        "erspan0",
+    }
