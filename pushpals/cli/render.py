@@ -89,6 +89,8 @@ class Lines:
                 ended = "did not run" if result.exit_code is None else f"exit code {result.exit_code}"
                 return "│", click.style(ended, fg="red"), None
             case ev.JobEnqueued() as job:
+                if job.task_id in self._titles:
+                    self._titles[job.job_id] = self._titles[job.task_id]
                 return (
                     "job",
                     f"{self._job(job.job_id)} {job.kind}, waits for a worker".replace("  ", " "),

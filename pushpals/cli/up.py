@@ -33,6 +33,7 @@ from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.times import stamp, utc_now
 
 READY_S = 60.0
+MAIN_S = 20.0
 DRAIN_S = 30.0
 HUB_DRAIN_S = 10.0
 USUAL_PORT = 3001
@@ -145,6 +146,7 @@ class _Team:
             for part in self.others:
                 keepers[part] = asyncio.create_task(part.run(), name=f"keep {part.name}")
             await asyncio.gather(*(part.started.wait() for part in self.others))
+            await self.main_is_known()
             self.welcome(upstream)
             return await self.watch()
         finally:
@@ -169,6 +171,17 @@ class _Team:
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 raise Failed(f"the hub did not answer within {READY_S:g} s; see {self.hub.log}") from None
+
+    async def main_is_known(self) -> None:
+        """Wait until the pusher has told the hub of main: before that, the buddy cannot plan on it."""
+        pusher = next((part for part in self.others if part.name == "pusher"), None)
+        async with self.client() as hub:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MAIN_S):
+                    while pusher is not None and not (self.stop.is_set() or pusher.gave_up.is_set()):
+                        if any(one.head for one in (await hub.repositories()).items):
+                            return
+                        await asyncio.sleep(0.1)
 
     async def watch(self) -> int:
         """Show the session until somebody ends it or a part stays down."""
@@ -262,7 +275,8 @@ class _Team:
             case "hub":
                 argv += ["hub", "--host", self.app.settings.host, "--port", str(self.port)]
             case "worker":
-                argv += ["--url", self.url, "worker", "--id", name]
+                number = name.partition("-")[2]
+                argv += ["--url", self.url, "worker", "--id", f"w{number}", "--slot", number]
             case _:
                 argv += ["--url", self.url, role]
         log = self.state.logs / f"{name}.log"

@@ -1,7 +1,7 @@
-"""Fixtures for tests of plug-ins, found by pytest through the entry point ``pytest11``.
+"""Fixtures for tests of plug-ins: ``pytest_plugins = ["pushpals.testing.plugin"]`` in a ``conftest.py``.
 
-It is loaded into every pytest run of an environment that has Push Pals installed, so it imports nothing
-until a fixture is asked for, and its names begin with ``pushpals_``.
+It is not a ``pytest11`` entry point on purpose: that would load it into every pytest run of an environment
+that has Push Pals installed, the checks of other repositories included.
 """
 
 from __future__ import annotations
