@@ -73,7 +73,9 @@ def analyse(
         view = View(at_root=_at_root(action.cwd), resolved=facts.resolved, env_allowed=variables)
         reading = read([ShellCommand(argv=argv, env=action.env)], view)
         plain = None
-    suspicions = tuple(sorted({*suspicions, *(code for pair in action.env for code in is_suspicious(pair[1]))}))
+    suspicions = tuple(
+        sorted({*suspicions, *(code for pair in action.env for code in is_suspicious(pair[1]))})
+    )
     commands = reading.commands
     needs_shell = action.script is not None and plain is None
     found: set[ExecClass] = {command.exec_class for command in commands if not command.guess}
@@ -156,4 +158,6 @@ def _at_root(cwd: str) -> bool:
 
 def _raw_paths(script: str) -> tuple[str, ...]:
     """Device and /proc paths of a script that could not be read, so that its denial says so."""
-    return tuple(re.findall(r"/(?:dev/(?:tcp|udp)|proc/[\w/*-]{1,80}/(?:root|cwd))(?=/|\b)", script[:65536]))[:16]
+    return tuple(re.findall(r"/(?:dev/(?:tcp|udp)|proc/[\w/*-]{1,80}/(?:root|cwd))(?=/|\b)", script[:65536]))[
+        :16
+    ]

@@ -128,7 +128,9 @@ def explain(
     because = {match.rule: match.because for match in decision.matched if match.because}
     return Explanation(
         decision=decision,
-        sentences=tuple(f"{code}: {because.get(code) or REASONS.get(code, 'a rule')}" for code in decision.reasons),
+        sentences=tuple(
+            f"{code}: {because.get(code) or REASONS.get(code, 'a rule')}" for code in decision.reasons
+        ),
         parts=tuple(
             Part(
                 argv=tuple(map(str, command.argv)),
@@ -181,7 +183,7 @@ def _judge_class(policy: Policy, analysis: Analysis, level: Level, codes: dict[V
     if analysis.readonly:
         codes["allow"].append("readonly")
         return
-    if analysis.plain is not None or analysis.classes and "exec.shell" not in analysis.classes:
+    if analysis.plain is not None or (analysis.classes and "exec.shell" not in analysis.classes):
         spoken = [command for command in analysis.commands if not command.guess and not command.readonly]
         known = all(command.exec_class != "exec.opaque" for command in spoken)
         if known and spoken and all(any(rule.covers(part) for rule in policy.allow) for part in spoken):
@@ -220,7 +222,8 @@ def _judge_widenings(policy: Policy, analysis: Analysis, codes: dict[Verdict, li
     tried = [
         widening.rule
         for widening in policy.widenings
-        if widening.rule and any(widening.rule.covers(command, analysis.suspicions) for command in analysis.commands)
+        if widening.rule
+        and any(widening.rule.covers(command, analysis.suspicions) for command in analysis.commands)
     ]
     if any(rule.needs for rule in tried) or (tried and codes["deny"]):
         codes["deny"].append("policy.widening-ignored")

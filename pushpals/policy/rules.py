@@ -39,7 +39,7 @@ Identifier = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
 class PolicyError(Exception):
-    """The policy cannot be used; the message says which part and why. Correct it: nothing runs without one."""
+    """The policy cannot be used; the message says which part. Correct it: nothing runs without one."""
 
 
 class ExampleAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,33 +1,23 @@
-"""Fixtures for tests of plug-ins: ``pytest_plugins = ["pushpals.testing.plugin"]`` in a ``conftest.py``.
+"""Fixtures for plug-in authors: ``pytest_plugins = ["pushpals.testing.plugin"]`` in a conftest.
 
-It is not a ``pytest11`` entry point on purpose: that would load it into every pytest run of an environment
-that has Push Pals installed, the checks of other repositories included.
+There is no ``pytest11`` entry point on purpose: it would load this package into the test runs of every
+repository whose checks fall back to the environment that Push Pals is installed in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pushpals.testing.clock import ManualClock
-    from pushpals.testing.repos import Cloned
+from pushpals.testing.clock import CountedIds, ManualClock
 
 
 @pytest.fixture
-def pushpals_clock() -> ManualClock:
-    """A clock that stands still until a test moves it."""
-    from pushpals.testing.clock import ManualClock
-
+def manual_clock() -> ManualClock:
+    """A clock that moves only when told."""
     return ManualClock()
 
 
 @pytest.fixture
-def pushpals_repository(tmp_path: Path) -> Cloned:
-    """A small real repository: a checkout and the bare upstream that it was pushed to."""
-    from pushpals.testing.repos import make_cloned
-
-    return make_cloned(tmp_path / "repository")
+def counted_ids() -> CountedIds:
+    """``job-1``, ``job-2`` …"""
+    return CountedIds()

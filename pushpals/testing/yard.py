@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-from pushpals.client import HubClient
 from pushpals.hub import decisions, landings
 from pushpals.hub.of import Of
 from pushpals.protocol.approvals import Approval
@@ -21,10 +20,13 @@ from pushpals.protocol.landings import Landing
 from pushpals.roles.pusher import PusherSettings, SerialPusher
 from pushpals.testing.bench import BUDDY, PUSHER, Bench
 from pushpals.testing.direct import DirectHub
+from pushpals.testing.mortal import Life, Mortal
 from pushpals.testing.repos import Content, Repository
 from pushpals.work.git.remotes import parse_remote
 from pushpals.work.git.repo import BareRepo
 
+PUSHES = frozenset({"push", "fetch", "ls_remote", "commit_tree", "set_ref"})
+"""What a pusher does to repositories that a death can fall before or after."""
 TESTS = CheckSpec(name="tests", argv=["tests"])
 
 
@@ -88,8 +90,8 @@ class PusherYard:
         repo = await BareRepo.init(root / "pusher" / "pusher.git")
         yield cls(bench, root, repo)
 
-    def pusher(self, holder: str = "pusher-1", max_batch: int = 64) -> SerialPusher:
-        """A (new) pusher process, as far as the hub can tell."""
+    def pusher(self, holder: str = "pusher-1", max_batch: int = 64, life: Life | None = None) -> SerialPusher:
+        """A (new) pusher process, as far as the hub can tell; with ``life``, one that dies."""
         settings = PusherSettings(
             repository="demo",
             branch="main",
@@ -99,8 +101,11 @@ class PusherYard:
             wait_s=0.0,
             max_batch=max_batch,
         )
-        hub = cast("HubClient", DirectHub(self.bench.hub, PUSHER))
-        return SerialPusher(hub, settings, self.repo, self.checks)
+        hub: Any = DirectHub(self.bench.hub, PUSHER)
+        repo: Any = self.repo
+        if life is not None:
+            hub, repo = Mortal(hub, life), Mortal(repo, life, PUSHES)
+        return SerialPusher(hub, settings, repo, self.checks)
 
     @property
     def main(self) -> str:

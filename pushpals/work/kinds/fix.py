@@ -200,7 +200,7 @@ async def _contents(ctx: JobContext, paths: set[str]) -> dict[str, bytes]:
 def _tool_failed(name: str, ran: Ran) -> JobFailure:
     if ran.outcome.error is not None:
         return JobFailure(
-            f"{name} is not here: {ran.outcome.error}; add its folder to [environment] path",
+            f"{name} is not here: {ran.outcome.error}; add its folder to worker.path",
             error_class="environment",
         )
     lines = [line for line in ran.output.splitlines() if line.strip()]

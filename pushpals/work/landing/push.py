@@ -66,9 +66,15 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Landed(msgspec.Struct, frozen=True, kw_only=True):
-    """It is on the remote, read back. ``at`` is where the target stands now: ``new``, or beyond it."""
+    """It is on the remote, read back. ``at`` is where the target stands now: ``new``, or beyond it.
+
+    Not ``recorded``: known by ancestry alone, because the host keeps no record refs. One that hides our
+    namespace refuses the record and, atomic or not, moves the rest; a second landing of the job under
+    another commit is then for the caller to prevent.
+    """
 
     at: Sha
+    recorded: bool = True
     checked_by: Literal["server", "reading"] = "server"
 
 
@@ -152,7 +158,7 @@ async def recover(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
                 return RecordExists(job=job.job, at=record)
         if at != intent.old:
             if at is not None and await _contains(repo, remote, intent, at):
-                return Landed(at=at)
+                return Landed(at=at, recorded=False)
             return MainMoved(at=at)
         return _head_moved(intent, refs) or NotPushed()
     except GitError as error:
@@ -180,7 +186,7 @@ async def land_without_atomic(
             for job in intent.jobs:
                 if job.branch is not None and not intent.keep_branches:
                     await withdraw_branch(repo, remote, job.branch, job.head)
-            return Landed(at=at, checked_by="reading")
+            return Landed(at=at, recorded=False, checked_by="reading")
     except GitError as error:
         return Unreachable(kind=error.kind, text=str(error))
     if at != intent.old:
@@ -214,7 +220,8 @@ async def publish_branch(
             return Published(at=sha)
         if at != update.old:
             return Taken(at=at)
-        report = await repo.push(remote, [update])
+        # One ref is atomic by itself, also where the host knows no atomic pushes.
+        report = await repo.push(remote, [update], atomic=False)
         if report.accepted:
             return Published(at=sha)
         at = (await repo.ls_remote(remote, [branch.ref])).get(branch.ref)
@@ -232,7 +239,7 @@ async def withdraw_branch(repo: BareRepo, remote: Remote, branch: str, head: str
     ref, old = as_ref(branch), as_sha(head)
     at = (await repo.ls_remote(remote, [ref])).get(ref)
     if at == old:
-        await repo.push(remote, [RefUpdate(ref=ref, old=old, new=None)])
+        await repo.push(remote, [RefUpdate(ref=ref, old=old, new=None)], atomic=False)
         at = (await repo.ls_remote(remote, [ref])).get(ref)
     return at is None
 

@@ -84,7 +84,7 @@ TABLE: list[tuple[str, Input, Verdict, Verdict, str]] = [
     ("A18", ["env", "PATH=.", "ls"], "deny", "deny", "env"),
     ("A18b", ["env", "-u", "X", "GIT_DIR=x", "git", "status"], "deny", "deny", "env"),
     ("A19", "GIT_EXTERNAL_DIFF=x git diff", "deny", "deny", "env"),
-    ("A20", "GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=alias.x GIT_CONFIG_VALUE_0=!id git x", "deny", "deny", "env"),
+    ("A20", "GIT_CONFIG_KEY_0=alias.x GIT_CONFIG_VALUE_0=!id git x", "deny", "deny", "env"),
     ("A21", "LD_PRELOAD=./x.so ls", "deny", "deny", "env"),
     ("A21b", "BASH_ENV=./b bash -c true", "deny", "deny", "env"),
     ("A21c", "NODE_OPTIONS=--require=./x node a.js", "deny", "deny", "env"),
@@ -110,7 +110,7 @@ TABLE: list[tuple[str, Input, Verdict, Verdict, str]] = [
     ("A27b", sh("git bisect run sudo id"), "deny", "deny", "priv"),
     ("A27c", ["git", "rebase", "--exec", "sudo id", "x"], "deny", "deny", "priv"),
     ("A28", sh("git ls-remote --upload-pack=id ."), "ask", "allow", "exec.opaque"),
-    ("A28b", ["git", "clone", "-c", "protocol.ext.allow=always", "ext::id", "x"], "ask", "allow", "exec.opaque"),
+    ("A28b", sh("git clone -c protocol.ext.allow=always ext::id x"), "ask", "allow", "exec.opaque"),
     ("A28c", sh("git clone https://example.org/x y"), "ask", "ask", "net"),
     ("A28d", sh("git clone git@example.org:x/y"), "ask", "ask", "net"),
     ("A29", sh("git commit -m push"), "ask", "allow", "exec.plain"),
@@ -228,7 +228,7 @@ TABLE: list[tuple[str, Input, Verdict, Verdict, str]] = [
     ("A46h", sh("curl http://０x7f.0.0.1/"), "deny", "deny", "net.denied-address"),
     ("A46i", sh("wget http://LOCALHOST./x"), "deny", "deny", "net.denied-address"),
     ("A46j", sh("curl http://[::ffff:127.0.0.1]/"), "deny", "deny", "net.denied-address"),
-    ("A46k", sh("curl --proxy http://10.0.0.1:3128 https://example.org"), "deny", "deny", "net.denied-address"),
+    ("A46k", sh("curl --proxy http://10.0.0.1:3128 https://a.org"), "deny", "deny", "net.denied-address"),
     ("A46l", sh("curl http://%31%32%37.0.0.1/"), "deny", "deny", "net.denied-address"),
     ("A46m", sh("curl http://metadata.google.internal/"), "deny", "deny", "net.denied-address"),
     ("A46n", "curl http://127.0.0.1/ > x", "deny", "deny", "net.denied-address"),
@@ -347,7 +347,11 @@ def test_a56_a_repository_cannot_allow_itself_anything(
 @pytest.mark.parametrize("preset", ["locked", "strict", "standard"])
 def test_an_argument_list_and_the_same_plain_script_are_judged_alike(preset: PresetName) -> None:
     for row in TABLE:
-        if isinstance(row[1], list) and row[1] and all(word.isalnum() or set(word) <= set("abc./-") for word in row[1]):
+        if (
+            isinstance(row[1], list)
+            and row[1]
+            and all(word.isalnum() or set(word) <= set("abc./-") for word in row[1])
+        ):
             as_script = judge(" ".join(row[1]), preset)
             assert as_script.decision == judge(row[1], preset).decision, row
 
@@ -368,7 +372,9 @@ def test_a_grant_answers_the_question_about_that_host_only() -> None:
     assert decide(policy, action(["curl", "https://example.org/x"]), grants=grants).decision == "allow"
     assert decide(policy, action(["curl", "https://example.com/x"]), grants=grants).decision == "ask"
     assert decide(policy, action(["curl", "http://example.org/x"]), grants=grants).decision == "ask"
-    assert decide(policy, action(["curl", "http://127.0.0.1/"]), grants=["net:127.0.0.1:80"]).decision == "deny"
+    assert (
+        decide(policy, action(["curl", "http://127.0.0.1/"]), grants=["net:127.0.0.1:80"]).decision == "deny"
+    )
 
 
 def test_a_capability_the_job_was_not_given_is_asked() -> None:
@@ -414,13 +420,23 @@ def test_explain_names_the_rule_and_the_part() -> None:
     found = explain(builtin_policy("standard"), action("ls && timeout 5 sudo id"))
 
     assert found.decision.matched[0].argv == ("sudo", "id")
-    assert [(part.argv[0], part.rules) for part in found.parts] == [("ls", ()), ("timeout", ()), ("sudo", ("priv",))]
+    assert [(part.argv[0], part.rules) for part in found.parts] == [
+        ("ls", ()),
+        ("timeout", ()),
+        ("sudo", ("priv",)),
+    ]
     assert found.sentences == (f"priv: {REASONS['priv']}",)
 
 
 words = st.sampled_from(
-    sh("ls sudo git push -c env CI=1 PATH=x timeout 5 && || ; | > /dev/null $(id) `id` 'a b' \" ' ( ) { } curl")
-    + ["http://127.0.0.1", "\n", "\\", "xargs", "bash", "-c", "'sudo id'", "<<E", "E", "find", "-exec", ";;", "if", "fi"]
+    [
+        *sh(
+            "ls sudo git push -c env CI=1 PATH=x timeout 5 && || ; | > /dev/null $(id) `id` 'a b' \" ' ( ) { }"
+        ),
+        *sh("http://127.0.0.1 \\ xargs bash -c <<E E find -exec ;; if fi curl"),
+        "\n",
+        "'sudo id'",
+    ]
 )
 scripts = st.lists(words, max_size=14).map(" ".join) | st.text(max_size=60)
 
@@ -455,7 +471,9 @@ def rule_of(fields: dict[str, list[str]]) -> Rule:
     return Rule(id="extra", **{key: tuple(value) for key, value in fields.items()})  # type: ignore[arg-type]
 
 
-@given(scripts, conditions, st.sampled_from(["deny", "ask"]), st.sampled_from(["locked", "strict", "standard"]))
+@given(
+    scripts, conditions, st.sampled_from(["deny", "ask"]), st.sampled_from(["locked", "strict", "standard"])
+)
 def test_adding_a_rule_never_widens(
     script: str, fields: dict[str, list[str]], kind: str, preset: PresetName
 ) -> None:
@@ -470,7 +488,9 @@ def test_adding_a_rule_never_widens(
 @given(scripts, conditions)
 def test_a_repository_allow_never_widens(script: str, fields: dict[str, list[str]]) -> None:
     base = builtin_policy("strict")
-    wider = load_repository_policy(base, {"allow": [{"id": "extra", **fields}], "preset": "standard", "without": ["net"]})
+    wider = load_repository_policy(
+        base, {"allow": [{"id": "extra", **fields}], "preset": "standard", "without": ["net"]}
+    )
 
     assert RANK[decide(wider, action(script)).decision] >= RANK[decide(base, action(script)).decision]
 
@@ -487,7 +507,13 @@ def test_the_order_of_rules_never_matters(script: str, random: Random) -> None:
     assert (one.decision, set(one.reasons)) == (other.decision, set(other.reasons))
 
 
-@given(st.lists(st.sampled_from(["ls", "rm x", "sudo id", "curl https://example.org", "git push"]), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.sampled_from(["ls", "rm x", "sudo id", "curl https://example.org", "git push"]),
+        min_size=1,
+        max_size=5,
+    )
+)
 def test_a_compound_is_as_strict_as_its_strictest_part(parts: list[str]) -> None:
     strictest = max((judge(part).decision for part in parts), key=RANK.__getitem__)
 

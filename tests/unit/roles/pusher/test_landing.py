@@ -252,4 +252,4 @@ async def test_a_second_pusher_with_another_name_waits_for_the_lane(yard: Pusher
     await yard.submit({"new.txt": "new\n"})
     await yard.pusher("pusher-1").step()
     with pytest.raises(LaneLost):
-        await yard.pusher("pusher-2").step()
+        await yard.pusher("pusher-2").round()
