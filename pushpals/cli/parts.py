@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import logging
 import os
 import re
@@ -92,7 +93,7 @@ async def _hub(app: App, host_names: tuple[str, ...], behind: tuple[str, ...], *
         for role in _ROLES:
             if not await _works(service.site.auth, state.token(role), role):
                 made = await service.hub.run(
-                    tokens.make, NewToken(role=role, label=f"this machine's {role}"), actor=SYSTEM
+                    tokens.make, NewToken(role=role, label=_label(role)), actor=SYSTEM
                 )
                 state.keep_token(role, made.secret)
 
@@ -112,6 +113,16 @@ async def _hub(app: App, host_names: tuple[str, ...], behind: tuple[str, ...], *
             state.forget_running()
         state.login_file.unlink(missing_ok=True)
         await service.stop()
+
+
+def _label(role: Role) -> str:
+    """Whose token it is: an operator is a person, and their name stands under what they approve."""
+    if role != "operator":
+        return role
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "operator"
 
 
 async def _works(auth: object, secret: str | None, role: Role) -> bool:

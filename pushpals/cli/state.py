@@ -33,6 +33,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     session_id: str
     pids: dict[str, int] = {}
+    ready: bool = False
+    """Every part was started, and main is known."""
 
 
 class AlreadyRuns(Exception):
@@ -145,6 +147,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended and was not yet waited for does not."""
+    with contextlib.suppress(ChildProcessError):
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
