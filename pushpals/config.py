@@ -311,6 +311,19 @@ def data_dir(settings: Settings, repository: Path, env: Mapping[str, str]) -> Pa
     return chosen
 
 
+def read_table(path: Path, name: str) -> dict[str, Any]:
+    """One table of a file, for the package that gives it meaning; empty if the file or the table is not there."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get(name, {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "(file)", f"cannot be read as TOML: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(str(path), name, "a table is expected")
+    return found
+
+
 def _split(line: str, where: str, key: str) -> list[str]:
     try:
         return shlex.split(line)
