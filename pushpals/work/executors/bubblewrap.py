@@ -147,7 +147,11 @@ class BubblewrapExecutor:
             for grant in grants:
                 if isinstance(grant, Refused):
                     return Outcome(error=f"{grant.code}: {grant.why}")
-            await self.prepare(place)
+            place = _absolute(place)
+            try:
+                await self.prepare(place)
+            except OSError as problem:
+                raise ExecutorUnavailable(f"the workspace cannot be handed over: {problem}") from problem
             if not grants:
                 return await self._run_prepared(place, command, interrupt, on_output, None)
             proxy = Proxy(
@@ -290,14 +294,14 @@ class _Namespace:
         os.close(self.told)
 
     async def settle(self) -> None:
-        """Wait until the namespace is empty, which follows the leader's end by a millisecond or so."""
+        """End the namespace and wait until it is empty, a millisecond or so after the leader's end."""
         with contextlib.suppress(BlockingIOError):
             said = os.read(self._status, 4096)
             # Reported only when the command was reached; see --json-status-fd in bwrap(1).
             self.made = b'"exit-code"' in said
             first = re.search(rb'"child-pid"\s*:\s*(\d+)', said)
             if first is not None:
-                await proctree.gone(int(first[1]), EMPTY_S)
+                await proctree.gone(int(first[1]), EMPTY_S, kill_if=proctree.first_of_namespace)
 
     def end(self, leader: int, number: int) -> None:
         first = proctree.children(leader)
@@ -323,6 +327,15 @@ def _below(pid: int, ancestor: int) -> bool:
             return True
         pid = found.ppid
     return False
+
+
+def _absolute(place: Place) -> Place:
+    return msgspec.structs.replace(
+        place,
+        tree=place.tree.absolute(),
+        git_dir=place.git_dir.absolute() if place.git_dir is not None else None,
+        objects=place.objects.absolute() if place.objects is not None else None,
+    )
 
 
 def _point(path: Path) -> None:

@@ -51,6 +51,16 @@ class LocalExecutor:
     def level(self) -> Level:
         return "none"
 
+    def base_env(self, place: Place) -> dict[str, str]:
+        """The variables a command needs to find its tools and its home; add to these.
+
+        Few names, taken by name: what else the owner has in its environment is nobody's business.
+        """
+        folders = [str(path / "bin") for path in place.toolchain if (path / "bin").is_dir()]
+        passed = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
+        path = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+        return {"LANG": "C.UTF-8", **passed, "PATH": ":".join([*folders, path]), "CI": "1"}
+
     async def probe(self) -> ProbeReport:
         return ProbeReport(
             executor=self.name,
