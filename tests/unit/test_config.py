@@ -37,12 +37,8 @@ def test_without_any_source_everything_is_a_default(repository: Path, home: Path
     assert set(loaded.origin.values()) == {"default"}
 
 
-def test_flags_beat_variables_beat_the_persons_file_beats_the_repository(
-    repository: Path, home: Path
-) -> None:
-    (repository / "pushpals.toml").write_text(
-        '[session]\nid = "from-repository"\n[landing]\nbranch = "trunk"\n'
-    )
+def test_flags_beat_variables_beat_the_persons_file_beats_the_repository(repository: Path, home: Path) -> None:
+    (repository / "pushpals.toml").write_text('[session]\nid = "from-repository"\n[landing]\nbranch = "trunk"\n')
     person = write_person(home, '[session]\nid = "from-person"\n[worker]\ncount = 3\n[hub]\nport = 4001\n')
     env = env_of(home, PUSHPALS_WORKERS="4", PUSHPALS_PORT="4002")
     loaded = load(repository=repository, env=env, flags={"port": 4003, "workers": None})
@@ -60,12 +56,7 @@ VARIABLES = [
     ("PUSHPALS_ALLOW_UNSANDBOXED", "1", "allow_unsandboxed", True),
     ("PUSHPALS_ALLOW_UNSANDBOXED", "false", "allow_unsandboxed", False),
     ("PUSHPALS_WORKER_PATH", "/opt/a '/opt/b c'", "worker_path", ("/opt/a", "/opt/b c")),
-    (
-        "PUSHPALS_AGENT",
-        "my-agent -p 'x y'",
-        "agents",
-        {"agent": AgentSetting(command=("my-agent", "-p", "x y"))},
-    ),
+    ("PUSHPALS_AGENT", "my-agent -p 'x y'", "agents", {"agent": AgentSetting(command=("my-agent", "-p", "x y"))}),
     ("PUSHPALS_WORKERS", "", "workers", 2),
 ]
 
