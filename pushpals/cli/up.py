@@ -83,8 +83,8 @@ def up(
         with app.state.held():
             code = run(_Team(app, pusher=not no_pusher, local=local, quiet=quiet).run())
     except AlreadyRuns:
-        running = app.state.running()
-        where = f"at {running.url}" if running else f"and holds {app.state.root}"
+        other = app.state.running()
+        where = f"at {other.url}" if other else f"and holds {app.state.root}"
         raise Failed(
             f"it runs already, {where}; watch it with: pushpals tail", NEGATIVE, "already_runs"
         ) from None
