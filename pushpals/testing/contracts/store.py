@@ -685,6 +685,18 @@ class StoreContract:
         assert cursors == list(range(1, len(cursors) + 1))
         assert len(cursors) >= 11
 
+    async def test_check_misses_the_lease_of_a_claimed_job(self, bench: Bench) -> None:
+        await bench.put(
+            job("fine", "claimed", worker_id="w", lease_until=STAMP),
+            job("no-worker", "claimed", lease_until=STAMP),
+            job("no-lease", "claimed", worker_id="w"),
+            job("waits"),
+        )
+        assert await bench.store.check() == [
+            "job no-worker is claimed, but nobody holds its lease",
+            "job no-lease is claimed, but nobody holds its lease",
+        ]
+
     # --- answers ------------------------------------------------------------------------------------
 
     async def test_the_first_answer_to_a_key_is_remembered(self, bench: Bench) -> None:
