@@ -94,7 +94,7 @@ class StorageFull(PushPalsError):
     status, code, retryable = 507, "storage_full", True
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The body of every error answer. ``ok`` is always false, as on the original wire."""
 
     error: str

@@ -104,7 +104,7 @@ def read_event(data: bytes | str, cursor: int) -> Event:
     )
 
 
-_TOKENS = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
 def _refuse_deep(data: bytes) -> None:

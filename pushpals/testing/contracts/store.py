@@ -357,7 +357,7 @@ class StoreContract:
             "type": "log",
             "payload": {"level": "info", "message": "ü\n"},
             "traceId": "x",
-            "from": "operator:ada",
+            "from": OPERATOR.name,
             "to": "local",
             "correlationId": "c",
             "turnId": "t",
@@ -382,7 +382,7 @@ class StoreContract:
         assert await bench.write(work, now=later, actor=buddy) == (later, buddy)
         (event,) = await bench.store.reader.events("s")
         decoded = read_event(event.data, 1)
-        assert (decoded.ts, decoded.from_) == ("2026-01-31T13:00:00.123Z", "buddy:token-2")
+        assert (decoded.ts, decoded.from_) == ("2026-01-31T13:00:00.123Z", buddy.name)
 
     async def test_an_unknown_session_takes_no_events(self, bench: Bench) -> None:
         with pytest.raises(NotFound):
