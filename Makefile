@@ -8,7 +8,7 @@ TEST_DEPS := $(VENV)/.installed-test
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit clean sandbox
+.PHONY: help demo test check unit docs clean sandbox
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: $(TEST_DEPS) ## Lint, types and layer contracts only
 
 unit: $(TEST_DEPS) sandbox ## The tests only (PYTEST_ARGS="-k name")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+docs: $(TEST_DEPS) ## Write the reference pages from the code
+	$(BIN)/python -m pushpals.cli.reference docs/reference
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

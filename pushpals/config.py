@@ -49,6 +49,16 @@ def _is(key: str, env: str | None, scope: Scope, says: str, *, secret: bool = Fa
     )
 
 
+class AgentSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One coding agent. ``pass_env`` names variables of the operator's that it gets; their values are redacted
+    everywhere. ``network`` are the ``host:port`` pairs that it may reach."""
+
+    command: tuple[str, ...]
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 1_500.0
+    network: tuple[str, ...] = ()
+    pass_env: tuple[str, ...] = ()
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting. The reference page is generated from here."""
 
@@ -147,27 +157,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "Folders of programs that checks and fixers find first. The checkout's own .venv is found without it.",
         ),
     ] = ()
-    agent_command: Annotated[
-        tuple[str, ...],
+    agents: Annotated[
+        dict[str, AgentSetting],
         _is(
-            "agent.command",
+            "agents",
             "PUSHPALS_AGENT",
             "operator",
-            "The coding agent's argv for `agent` jobs. The brief arrives on standard input; {brief} stands for a "
-            "file that holds it.",
+            'Coding agents for `agent` jobs, one table each, e.g. [agents.mine] command = ["my-agent"]. '
+            "The variable holds one command line, for an agent named `agent`.",
         ),
-    ] = ()
-    agent_timeout_s: Annotated[
-        float,
-        _is(
-            "agent.timeout_s",
-            "PUSHPALS_AGENT_TIMEOUT_S",
-            "operator",
-            "The longest one agent run may take, in seconds.",
-            gt=0,
-            le=86_400,
-        ),
-    ] = 1_800.0
+    ] = {}
     push_token: Annotated[
         str | None,
         _is(
@@ -312,6 +311,19 @@ def data_dir(settings: Settings, repository: Path, env: Mapping[str, str]) -> Pa
     return chosen
 
 
+def read_table(path: Path, name: str) -> dict[str, Any]:
+    """One table of a file, for the package that gives it meaning; empty if the file or the table is not there."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get(name, {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "(file)", f"cannot be read as TOML: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(str(path), name, "a table is expected")
+    return found
+
+
 def _split(line: str, where: str, key: str) -> list[str]:
     try:
         return shlex.split(line)
@@ -352,7 +364,11 @@ def _take_env(env: Mapping[str, str], values: dict[str, Any], origin: dict[str, 
         text = env.get(field.env) if field.env else None
         if text is None or text == "" or field.env is None:
             continue
-        raw: Any = _split(text, field.env, field.key) if _is_list(field.type) else text
+        raw: Any = text
+        if field.name == "agents":
+            raw = {"agent": {"command": _split(text, field.env, field.key)}}
+        elif _is_list(field.type):
+            raw = _split(text, field.env, field.key)
         values[field.name] = _convert(field.env, field, raw, strict=False)
         origin[field.name] = f"env {field.env}"
 
@@ -375,7 +391,9 @@ def _flatten(
 def _convert(where: str, field: Field, value: Any, *, strict: bool = True) -> Any:
     try:
         return msgspec.convert(value, field.type, strict=strict)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        if field.name == "agents":
+            raise ConfigError(where, field.key, f"{field.allowed} is expected: {error}") from None
         got = "what stands there" if field.secret else repr(value)
         raise ConfigError(where, field.key, f"{field.allowed} is expected, not {got}") from None
 
@@ -404,5 +422,7 @@ def _allowed(kind: Any) -> str:
         kind = next(arg for arg in get_args(kind) if arg is not type(None))
     words = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
     if get_origin(kind) is tuple:
-        words[kind] = "a list of words" if get_args(kind)[0] is str else "a table"
+        words[kind] = "a list of words"
+    if get_origin(kind) is dict:
+        words[kind] = "a table for each, with command, timeout_s, network, pass_env"
     return " ".join([words.get(kind, str(kind)), *bounds])

@@ -30,6 +30,7 @@ _RUN, _TALK, _LOOK, _DECIDE, _OPERATE, _SETUP = (
 
 COMMANDS: dict[str, Row] = {
     "up": Row("up:up", _RUN, "Start everything for this repository: hub, buddy, workers, pusher."),
+    "down": Row("up:down", _RUN, "End what `up` started for this repository."),
     "demo": Row("demo:demo", _RUN, "Show the whole loop on a small repository that it makes."),
     "hub": Row("parts:hub", _RUN, "Run only the hub."),
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),

@@ -4,10 +4,11 @@
 
     hub.db  artifacts/        the hub's
     tokens/<role>             one secret each, 0600
+    login-code                the newest one-time code for a browser, 0600
     run.json                  where `up` or `hub` runs: address, process ids; 0600, gone after a clean end
     up.lock                   held by the `up` that runs, for as long as it does
     logs/<part>.log           what each part wrote
-    workers/<n>/  pusher/     object stores and workspaces of each part
+    workers/  pusher/         object stores and workspaces
     upstream.git              main, for a repository without a remote
 
 Everything is private to the person (0700). Nothing here is inside a working tree.
@@ -32,6 +33,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     session_id: str
     pids: dict[str, int] = {}
+    ready: bool = False
+    """Every part was started, and main is known."""
 
 
 class AlreadyRuns(Exception):
@@ -64,8 +67,10 @@ class State:
     def upstream(self) -> Path:
         return self.root / "upstream.git"
 
-    def worker(self, name: str) -> Path:
-        return self.root / "workers" / name
+    @property
+    def workers(self) -> Path:
+        """Shared by the workers of this machine."""
+        return self.root / "workers"
 
     def make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -86,6 +91,18 @@ class State:
 
     def keep_token(self, role: str, secret: str) -> None:
         write_private(self.token_file(role), f"{secret}\n".encode())
+
+    # -- one-time login codes ---------------------------------------------------------------------------
+
+    @property
+    def login_file(self) -> Path:
+        return self.root / "login-code"
+
+    def login_code(self) -> str | None:
+        """The hub's newest one-time code. It may have been used already, or be too old."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.login_file.read_text("ascii").strip() or None
+        return None
 
     # -- run.json ---------------------------------------------------------------------------------------
 
@@ -130,6 +147,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended and was not yet waited for does not."""
+    with contextlib.suppress(ChildProcessError):
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

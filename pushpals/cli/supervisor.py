@@ -59,6 +59,7 @@ class Part:
         log: Path,
         tell: Tell,
         restarts: Restarts | None = None,
+        on_start: Callable[[], None] = lambda: None,
     ):
         self.name = name
         self.argv = tuple(argv)
@@ -70,6 +71,7 @@ class Part:
         self.exit_code: int | None = None
         self._tell = tell
         self._restarts = restarts or Restarts()
+        self._on_start = on_start
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -155,6 +157,7 @@ class Part:
         finally:
             os.close(log)
         self.started.set()
+        self._on_start()
         code = await self._process.wait()
         return code, clock() - began
 
@@ -174,16 +177,17 @@ def _ended(code: int) -> str:
     return f"exit code {code}"
 
 
-def die_with_parent() -> None:
+def die_with_parent() -> bool:
     """In a part: get SIGTERM when the supervisor that started us dies, however it dies.
 
-    Does nothing in a process that no supervisor started. The parent may have died before the kernel was
-    asked, so that is checked afterwards.
+    False, and nothing done, in a process that no supervisor started. The parent may have died before the
+    kernel was asked, so that is checked afterwards.
     """
     parent = os.environ.pop(_PARENT, None)
     if parent is None:
-        return
+        return False
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(parent):
         os.kill(os.getpid(), signal.SIGTERM)
+    return True

@@ -106,3 +106,24 @@ def is_address(host: str) -> bool:
         parts = host.removesuffix(".").split(".")
         return 1 <= len(parts) <= 4 and all(_NUMBER.fullmatch(part) for part in parts)
     return True
+
+
+def is_metadata(host: str) -> bool:
+    """Whether ``host`` is a cloud's metadata service: nothing but an attack names one."""
+    if host in ("metadata.google.internal", "fd00:ec2::254", "100.100.100.200"):
+        return True
+    try:
+        parts = [_number(part) for part in host.removesuffix(".").split(".")]
+    except ValueError:
+        return "169.254." in host
+    if not 1 <= len(parts) <= 4:
+        return False
+    value = sum(part << 8 * (3 - index) for index, part in enumerate(parts[:-1])) + parts[-1]
+    return value >> 16 == 169 << 8 | 254
+
+
+def _number(part: str) -> int:
+    """One part as a C library reads it: hex after ``0x``, octal after ``0``, else decimal."""
+    if part.startswith("0x"):
+        return int(part[2:] or "0", 16)
+    return int(part, 8 if part.startswith("0") and part.isdigit() else 10)

@@ -20,10 +20,11 @@ from typing import Literal
 import msgspec
 
 from pushpals.policy import tools
-from pushpals.policy.addresses import Host, host_of, is_address, urls_in
+from pushpals.policy.addresses import Host
+from pushpals.policy.reach import hosts_of, needs_of, paths_of
 from pushpals.policy.readonly import GIT_GLOBAL, is_readonly
 from pushpals.policy.shell import MAX_COMMANDS, Refused, Script, ShellCommand, parse
-from pushpals.policy.words import Dynamic
+from pushpals.policy.words import Dynamic, words_in
 
 ROOT = "/repo"
 MAX_UNWRAP = 8
@@ -106,7 +107,7 @@ class _Reader:
             self._refuse("parse.depth")
             return False
         if not argv:
-            self._add(Command(argv=(), name="", env=env, paths=_paths([value for _, value in values])))
+            self._add(Command(argv=(), name="", env=env, paths=paths_of([value for _, value in values])))
             return False
         place = len(self._found)
         self._add(Command(argv=tuple(argv), name=""))
@@ -130,7 +131,7 @@ class _Reader:
         exec_class: ExecClass = "exec.plain"
         if tools.INTERPRETERS.fullmatch(name):
             exec_class = "exec.interp"
-        elif name in tools.OPAQUE or name in tools.SHELLS or name in tools.FOREIGN_SHELLS:
+        elif name in tools.OPAQUE or name in tools.FOREIGN_SHELLS:
             exec_class = "exec.opaque"
         exec_class = _worst(exec_class, _location(exe))
         inner_class, inner_looks, inner_env = self._inner(name, argv)
@@ -138,7 +139,7 @@ class _Reader:
         if any(variable not in self._view.env_allowed for variable in (*env, *inner_env)):
             exec_class = _worst(exec_class, "exec.opaque")
         sub, git_globals = _sub_commands(name, argv)
-        hosts = _hosts(name, argv, sub)
+        hosts = hosts_of(name, argv, sub)
         looks = inner_looks is not False and exec_class == "exec.plain" and self._bare(exe)
         if inner_looks is None:
             looks = looks and is_readonly((name, *argv[1:])) and (name != "git" or self._view.at_root)
@@ -152,9 +153,9 @@ class _Reader:
             sub=sub,
             git_globals=git_globals,
             env=(*env, *inner_env),
-            paths=_paths([*argv, *values]),
+            paths=paths_of([*argv, *values]),
             exec_class=exec_class,
-            needs=_needs(name, argv, sub, hosts),
+            needs=needs_of(name, argv, sub, hosts),
             traits=self._traits(exe, name),
             hosts=hosts,
             readonly=looks,
@@ -339,9 +340,9 @@ class _Reader:
             self._guessing = False
 
 
-_BUILTINS = frozenset(
-    "eval source . trap alias enable hash printf export declare typeset readonly local read mapfile readarray "
-    "getopts let".split()
+_BUILTINS = words_in(
+    "eval source . trap alias enable hash printf export declare typeset readonly local read mapfile "
+    "readarray getopts let"
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _ASSIGNABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:$|[=+\[])")
@@ -460,136 +461,3 @@ def _git_class(argv: tuple[str, ...], sub: tuple[str, ...]) -> ExecClass:
         if re.match(r"[a-z0-9+.-]+::", word):
             return "exec.opaque"
     return "exec.plain"
-
-
-def _needs(
-    name: str, argv: tuple[str, ...], sub: tuple[str, ...], hosts: tuple[Host, ...]
-) -> tuple[str, ...]:
-    needs = [host.capability for host in hosts if host.verdict != "denied"]
-    tool = tools.INSTALLER_NAMES.get(name) or ("pip" if re.fullmatch(r"pip[0-9.]+", name) else name)
-    installs = tools.INSTALLERS.get(tool)
-    if installs is not None:
-        flags = {word for word in argv[1:] if word.startswith("-")}
-        alone = "" in installs and not sub and not flags & tools.NO_NETWORK_FLAGS
-        anything = "*" in installs and len(argv) > 1 and not flags & {"--version", "--help"}
-        if alone or anything or installs & {*sub, *flags}:
-            needs.append("pkg.install")
-    return tuple(dict.fromkeys(needs))
-
-
-def _hosts(name: str, argv: tuple[str, ...], sub: tuple[str, ...]) -> tuple[Host, ...]:
-    """The hosts a command would reach for, when it is one that reaches for hosts."""
-    words = argv[1:]
-    if name == "git":
-        if not sub or sub[0] not in tools.GIT_NETWORK | {"push", "remote", "submodule"}:
-            return ()
-        return tuple(host for word in sub[1:] for host in (*urls_in(word), *_scp_host(word)))
-    if name not in tools.NETWORK_TOOLS:
-        return tuple(host for word in words for host in urls_in(word) if _link_local(host))
-    if not words or set(words) & tools.NO_NETWORK_FLAGS:
-        return ()
-    port = tools.NETWORK_PORTS.get(name, 0)
-    found: list[Host] = []
-    local = False
-    for word in words:
-        if word.startswith("file:"):
-            local = True
-        urls = urls_in(word)
-        found += urls
-        if not urls:
-            found += _bare_hosts(name, word, port)
-    if name == "rsync" and not found and not any(":" in word for word in words):
-        return ()
-    return tuple(dict.fromkeys(found)) or (() if local else (Host(host="", verdict="unknown"),))
-
-
-def _link_local(host: Host) -> bool:
-    """Cloud metadata services: nothing but an attack names them, so they are refused in any command."""
-    return host.verdict == "denied" and host.host in _METADATA
-
-
-_METADATA = frozenset(
-    {"169.254.169.254", "169.254.170.2", "metadata.google.internal", "2852039166", "0xa9fea9fe", "100.100.100.200",
-     "0xa9.0xfe.0xa9.0xfe", "169.254.43518", "fd00:ec2::254", "0251.0376.0251.0376"}
-)  # fmt: skip
-
-
-def _bare_hosts(name: str, word: str, port: int) -> list[Host]:
-    if word.startswith("-"):
-        value = word.partition("=")[2]
-        return [host_of(value, port)] if _names_machine(value) else []
-    if name in ("ssh", "scp", "sftp", "rsync", "mosh"):
-        scp = list(_scp_host(word))
-        if scp or name in ("scp", "rsync"):
-            return scp
-        return [host_of(word, port)] if "/" not in word and re.search(r"[.@]|^localhost$", word) else []
-    authority = re.split(r"[/?#]", word, maxsplit=1)[0]
-    if _names_machine(authority) or re.fullmatch(
-        r"(?:[\w-]{1,63}\.)+[A-Za-z]{2,24}\.?(?::\d{1,5})?", authority
-    ):
-        return [host_of(authority, port, isinstance(word, Dynamic))]
-    return []
-
-
-def _names_machine(authority: str) -> bool:
-    """Whether the authority is this machine or a dotted address, leaving plain numbers alone."""
-    host = authority.rsplit("@", 1)[-1].lower().rstrip(".")
-    bare = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
-    if bare in ("localhost", "ip6-localhost") or bare.endswith(".localhost"):
-        return True
-    return (("." in bare and is_address(bare)) or host.startswith("[") or host.count(":") > 1) and bool(bare)
-
-
-def _scp_host(word: str) -> tuple[Host, ...]:
-    match = re.fullmatch(
-        r"(?:[\w.-]{1,64}@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):(?!//|:)(?!\\).*", word, re.DOTALL
-    )
-    if not match or word.startswith(("-", "/", ".")) or "::" in word:
-        return ()
-    remote = "@" in word.partition(":")[0] or "." in match[1] or match[1] == "localhost"
-    return (host_of(match[1], 22),) if remote else ()
-
-
-def _paths(words: Iterable[str]) -> tuple[str, ...]:
-    """What in ``words`` a path rule is held against: the word, and what follows ``=``, ``@``, ``:`` or a flag."""
-    found: dict[str, None] = {}
-    for word in words:
-        pieces = [word, *re.split(r"[=@:,]", word)[1:]]
-        if re.match(r"-[A-Za-z]/", word):
-            pieces.append(word[2:])
-        for piece in pieces[:16]:
-            for path in _spellings(piece):
-                found[path] = None
-    return tuple(found)
-
-
-def _spellings(piece: str) -> list[str]:
-    if "/" not in piece or len(piece) > 4096:
-        return []
-    path = re.sub(r"/(?:\./)+", "/", re.sub(r"/{2,}", "/", piece))
-    path = re.sub(r"^(?:\./)+", "", path)
-    climbed = re.sub(r"^/?(?:\.\./)+", "/", path)
-    spellings = [path, normpath(path)]
-    if climbed != path:
-        spellings.append(climbed)
-    parts = climbed.split("/")
-    if set(climbed) & set("*?[{$") and len(parts) > 3 and _could_be(parts[1], "proc"):
-        spellings += [
-            f"/proc/self/{kind}"
-            for kind in ("root", "cwd")
-            if any(_could_be(part, kind) for part in parts[3:])
-        ]
-    if set(climbed) & set("*?[{$") and len(parts) > 2 and _could_be(parts[1], "dev"):
-        spellings += [f"/dev/{kind}/" for kind in ("tcp", "udp") if _could_be(parts[2], kind)]
-    return spellings
-
-
-def _could_be(part: str, name: str) -> bool:
-    """Whether a shell could turn ``part`` into ``name``; an expansion or brace could be anything."""
-    if set(part) & set("${"):
-        return True
-    pattern = "".join(
-        ".*" if char == "*" else "." if char == "?" else re.escape(char)
-        for char in re.sub(r"\[[^]]*\]", "?", part)
-    )
-    return re.fullmatch(pattern, name) is not None

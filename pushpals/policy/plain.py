@@ -15,6 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from pushpals.policy.words import words_in
+
 Connector = Literal["", "&&", "||", ";"]
 NullRedirect = Literal["stdin-null", "stdout-null", "stderr-null", "stderr-to-stdout"]
 
@@ -37,14 +39,14 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
 
 
-RESERVED = frozenset(
-    "if then else elif fi case esac for select while until do done in function time coproc { } ! [[ ]]".split()
+RESERVED = words_in(
+    "if then else elif fi case esac for select while until do done in function time coproc { } ! [[ ]]"
 )
-SHELL_BUILTINS = frozenset(
-    ". : alias bg bind break builtin caller cd command compgen complete compopt continue declare dirs disown "
-    "enable eval exec exit export fc fg getopts hash help history jobs let local logout mapfile popd pushd "
-    "read readarray readonly return set shift shopt source suspend times trap type typeset ulimit umask "
-    "unalias unset wait".split()
+SHELL_BUILTINS = words_in(
+    ". : alias bg bind break builtin caller cd command compgen complete compopt continue declare dirs "
+    "disown enable eval exec exit export fc fg getopts hash help history jobs let local logout "
+    "mapfile popd pushd read readarray readonly return set shift shopt source suspend times trap type "
+    "typeset ulimit umask unalias unset wait"
 )
 """Builtins that act on the shell itself. Those that are programs too (``echo``, ``test``) are not here."""
 

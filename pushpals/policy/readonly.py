@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-ANY_FLAG = frozenset(
-    "cat head tail wc nl tac rev ls stat pwd echo printf true false basename dirname realpath cmp cut paste "
-    "tr seq du grep egrep fgrep".split()
+from pushpals.policy.words import words_in
+
+ANY_FLAG = words_in(
+    "cat head tail wc nl tac rev ls stat pwd echo printf true false basename dirname realpath cmp cut "
+    "paste tr seq du grep egrep fgrep"
 )
 """Tools without a flag that writes or runs anything."""
 
@@ -49,13 +51,15 @@ TOOLS: dict[str, Flags] = {
         "nruhVsfbgMRdizcC",
         "kt",
         "--stable --reverse --unique --numeric-sort --human-numeric-sort --version-sort --ignore-case "
-        "--ignore-leading-blanks --general-numeric-sort --month-sort --check --key= --field-separator= --help",
+        "--ignore-leading-blanks --general-numeric-sort --month-sort --check --key= --field-separator= "
+        "--help",
     ),
     "diff": _flags(
         "uqrsNaibwBEyctTedp",
         "UCxILW",
         "--unified --unified= --brief --recursive --new-file --text --ignore-case --ignore-space-change "
-        "--ignore-all-space --ignore-blank-lines --side-by-side --color --color= --exclude= --stat --context "
+        "--ignore-all-space --ignore-blank-lines --side-by-side --color --color= --exclude= --stat "
+        "--context "
         "--context= --minimal --no-dereference --report-identical-files --show-c-function --label=",
         digits=True,
     ),
@@ -63,28 +67,34 @@ TOOLS: dict[str, Flags] = {
     "rg": _flags(
         "iSvnNwxlcoFPUHIhLuqsap0.",
         "eABCgtTmMrEjd",
-        "--ignore-case --smart-case --invert-match --line-number --no-line-number --word-regexp --line-regexp "
-        "--files-with-matches --files-without-match --count --count-matches --only-matching --fixed-strings "
-        "--pcre2 --multiline --with-filename --no-filename --follow --unrestricted --quiet --hidden --no-ignore "
+        "--ignore-case --smart-case --invert-match --line-number --no-line-number --word-regexp "
+        "--line-regexp "
+        "--files-with-matches --files-without-match --count --count-matches --only-matching "
+        "--fixed-strings "
+        "--pcre2 --multiline --with-filename --no-filename --follow --unrestricted --quiet --hidden "
+        "--no-ignore "
         "--no-messages --text --null --glob= --iglob= --type= --type-not= --max-count= --max-depth= "
-        "--max-columns= --after-context= --before-context= --context= --replace= --regexp= --color= --colors= "
+        "--max-columns= --after-context= --before-context= --context= --replace= --regexp= --color= "
+        "--colors= "
         "--sort= --sortr= --encoding= --threads= --files --json --stats --column --heading --no-heading "
         "--trim --vimgrep --no-config --type-list --version --help --passthru --line-buffered",
     ),
 }
 
-_FIND_PLAIN = frozenset("-print -print0 -prune -not ! -o -or -a -and ( )".split())
-_FIND_VALUE = frozenset("-name -iname -path -ipath -type -size -mtime -newer -maxdepth -mindepth".split())
+_FIND_PLAIN = words_in("-print -print0 -prune -not ! -o -or -a -and ( )")
+_FIND_VALUE = words_in("-name -iname -path -ipath -type -size -mtime -newer -maxdepth -mindepth")
 _SED_RANGE = re.compile(r"(?:\d{1,9}|\$)(?:,(?:\d{1,9}|\$))?p")
 
 _GIT_LOG = (
     "--stat --stat= --shortstat --numstat --dirstat --name-only --name-status --oneline --graph --decorate "
-    "--decorate= --no-decorate --all --branches --tags --color --color= --no-color --patch --no-patch --raw "
+    "--decorate= --no-decorate --all --branches --tags --color --color= --no-color --patch "
+    "--no-patch --raw "
     "--abbrev-commit --abbrev= --no-abbrev-commit --pretty --pretty= --format= --date= --since= --after= "
     "--until= --before= --author= --committer= --grep= --max-count= --skip= --merges --no-merges "
     "--first-parent --follow --reverse --date-order --topo-order --summary --full-index --no-renames "
     "--find-renames --find-copies --cached --staged --merge-base --unified= --word-diff --word-diff= "
-    "--ignore-all-space --ignore-space-change --ignore-blank-lines --ignore-space-at-eol --check --exit-code "
+    "--ignore-all-space --ignore-space-change --ignore-blank-lines --ignore-space-at-eol --check "
+    "--exit-code "
     "--quiet --diff-filter= --function-context --text --no-ext-diff --no-textconv --relative --minimal "
     "--histogram --patience --no-prefix --regexp-ignore-case --fixed-strings --root "
     "--left-right --cherry-pick --not --boundary --no-color-moved --color-moved --inter-hunk-context= "
@@ -104,15 +114,18 @@ GIT: dict[str, Flags] = {
     "ls-files": _flags(
         "cdmostuzvikt",
         "",
-        "--cached --deleted --modified --others --stage --unmerged --ignored --exclude-standard --full-name "
+        "--cached --deleted --modified --others --stage --unmerged --ignored --exclude-standard "
+        "--full-name "
         "--error-unmatch --abbrev --abbrev= --eol --deduplicate --directory --no-empty-directory --killed",
     ),
     "rev-parse": _flags(
         "q",
         "",
         "--show-toplevel --show-prefix --show-cdup --git-dir --absolute-git-dir --git-common-dir --verify "
-        "--quiet --short --short= --abbrev-ref --abbrev-ref= --symbolic --symbolic-full-name --all --branches "
-        "--tags --is-inside-work-tree --is-inside-git-dir --is-bare-repository --is-shallow-repository --head "
+        "--quiet --short --short= --abbrev-ref --abbrev-ref= --symbolic --symbolic-full-name --all "
+        "--branches "
+        "--tags --is-inside-work-tree --is-inside-git-dir --is-bare-repository --is-shallow-repository "
+        "--head "
         "--show-object-format --end-of-options --revs-only --no-revs --flags --no-flags",
     ),
     "blame": _flags(
@@ -120,9 +133,9 @@ GIT: dict[str, Flags] = {
         "--abbrev= --root --first-parent --color-lines --ignore-rev= --show-stats --incremental",
     ),
 }  # fmt: skip
-GIT_GLOBAL = frozenset(
+GIT_GLOBAL = words_in(
     "--no-pager -P --no-optional-locks --literal-pathspecs --glob-pathspecs --noglob-pathspecs "
-    "--icase-pathspecs --no-replace-objects --no-lazy-fetch --no-advice".split()
+    "--icase-pathspecs --no-replace-objects --no-lazy-fetch --no-advice"
 )
 """Flags before the sub-command that change nothing but output."""
 

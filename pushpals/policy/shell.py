@@ -19,8 +19,8 @@ import msgspec
 import tree_sitter_bash
 from tree_sitter import Language, Node, Parser
 
-from pushpals.policy.plain import Pipeline, plain_form
-from pushpals.policy.words import Dynamic, unquoted
+from pushpals.policy.plain import RESERVED, Pipeline, plain_form
+from pushpals.policy.words import Dynamic, unquoted, words_in
 
 MAX_SCRIPT_BYTES = 16 * 1024
 MAX_COMMANDS = 200
@@ -70,16 +70,16 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _BASH = Language(tree_sitter_bash.language())
-_NESTING = frozenset(
-    "subshell compound_statement command_substitution process_substitution if_statement while_statement "
-    "for_statement c_style_for_statement case_statement function_definition expansion arithmetic_expansion "
-    "test_command parenthesized_expression".split()
+_NESTING = words_in(
+    "subshell compound_statement command_substitution process_substitution if_statement "
+    "while_statement for_statement c_style_for_statement case_statement function_definition expansion "
+    "arithmetic_expansion test_command parenthesized_expression"
 )
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _QUOTED = frozenset(
     {"raw_string", "ansi_c_string", "string", "string_content", "heredoc_body", "heredoc_content", "comment"}
 )
-_MISPLACED = frozenset("then elif else fi do done esac } ) ]]".split())
+_RESERVED = RESERVED - {"!", "time", "coproc"}
 _CONTINUATION = re.compile(rb"(\\+)\n")
 
 
@@ -113,6 +113,8 @@ def _refused_text(script: str) -> Refused | None:
         size = len(script.encode())
     except UnicodeEncodeError:
         return Refused(code="parse.encoding", detail="the script is not valid text")
+    if script.startswith(("-", "+")):
+        return Refused(code="parse.error", detail="a shell would take the beginning for an option")
     if "\0" in script:
         return Refused(code="parse.nul", detail="the script contains a NUL character")
     if "\r" in script:
@@ -177,10 +179,16 @@ def _problem(node: Node) -> str | None:
     parent = node.parent
     if node.type in (";;", ";&", ";;&") and (parent is None or parent.type != "case_item"):
         return f"`{node.type}` outside a case"
-    if node.type == "command_name":
-        word = _text(node)
-        if word in _MISPLACED or word.startswith("#"):
-            return f"`{word}` cannot begin a command"
+    if node.type == "file_redirect" and re.match(r"\d*[<>&|]+[ \t]*\n", _text(node)):
+        return "a redirection without a target"
+    if node.type == "word" and re.search(r"\s", re.sub(r"\\.", "", _text(node), flags=re.DOTALL)):
+        return "a word with a space in it"
+    if node.type == "command":
+        words = [_text(child) for child in node.children if child.type != "variable_assignment"]
+        while words and words[0] in ("time", "coproc"):
+            words = [word for word in words[1:] if word != "-p"] or [""]
+        if words and (words[0] in _RESERVED or words[0].startswith("#") or not words[0]):
+            return f"`{words[0]}` cannot begin a command"
     return None
 
 

@@ -9,18 +9,20 @@ import re
 
 import msgspec
 
-ENV_ALLOWED = frozenset(
-    "CI NO_COLOR FORCE_COLOR PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED PYTHONHASHSEED TZ LANG LC_ALL COLUMNS".split()
+from pushpals.policy.words import words_in
+
+ENV_ALLOWED = words_in(
+    "CI NO_COLOR FORCE_COLOR PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED PYTHONHASHSEED TZ LANG LC_ALL COLUMNS"
 )
 """Variables whose assignment changes nothing about what runs. A policy may add a project's own."""
 
-SYSTEM_DIRS = frozenset(
-    "/bin /sbin /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin /usr/lib/git-core /usr/libexec/git-core".split()
+SYSTEM_DIRS = words_in(
+    "/bin /sbin /usr/bin /usr/sbin /usr/local/bin /usr/local/sbin /usr/lib/git-core /usr/libexec/git-core"
 )
 
-SHELLS = frozenset("sh bash dash ash ksh mksh rbash".split())
+SHELLS = words_in("sh bash dash ash ksh mksh rbash")
 """Their scripts are read by the same parser."""
-FOREIGN_SHELLS = frozenset("zsh fish csh tcsh rc nu pwsh xonsh elvish".split())
+FOREIGN_SHELLS = words_in("zsh fish csh tcsh rc nu pwsh xonsh elvish")
 
 INTERPRETERS = re.compile(
     r"(?:python|pypy|pytest|ruby|perl|php|lua|node|nodejs)[0-9.]*|"
@@ -32,9 +34,10 @@ INTERPRETERS = re.compile(
 )
 """Programs that run code from the tree: ``exec.interp``."""
 
-OPAQUE = frozenset(
-    "vi vim nvim view ed ex emacs nano less more most man info tmux screen expect gdb lldb socat nc ncat netcat "
-    "telnet ftp dc bc sqlite3 psql mysql xdg-open open dbus-send busctl crash tclsh pico mutt mail".split()
+OPAQUE = words_in(
+    "vi vim nvim view ed ex emacs nano less more most man info tmux screen expect gdb lldb socat nc "
+    "ncat netcat telnet ftp dc bc sqlite3 psql mysql xdg-open open dbus-send busctl crash tclsh pico "
+    "mutt mail"
 )
 """Programs with a way to run others that cannot be seen from outside: ``exec.opaque``."""
 
@@ -78,12 +81,13 @@ LAUNCHERS: dict[str, Launcher] = {
     "exec": _launcher("cl", "a", whole=False),
     "coproc": _launcher(whole=False),
     "xargs": _launcher(
-        "0rtxp", "nPLIdEsa", "--null --no-run-if-empty --verbose --exit --max-args= --max-procs= --max-lines= "
+        "0rtxp", "nPLIdEsa",
+        "--null --no-run-if-empty --verbose --exit --max-args= --max-procs= --max-lines= "
         "--replace= --delimiter= --max-chars= --arg-file=", whole=False,
     ),
     "busybox": _launcher(whole=False),
     "toybox": _launcher(whole=False),
-    "flock": _launcher("snuxFo", "wE", operands=1, whole=False),
+    "flock": _launcher("suxFon", "wE", operands=1, whole=False),
     "taskset": _launcher("ac", "", operands=1, whole=False),
     "chrt": _launcher("bfiorRv", "TPD", operands=1, whole=False),
     "npx": _launcher("yqc", "p", "--yes --no --quiet --package=", whole=False),
@@ -92,12 +96,13 @@ LAUNCHERS: dict[str, Launcher] = {
 }  # fmt: skip
 """Launchers whose flags are known. A flag that is not makes the whole ``exec.opaque``."""
 
-GUESSED_LAUNCHERS = frozenset(
-    "strace ltrace gdb valgrind parallel sem watch script entr unbuffer chronic eatmydata fakeroot faketime proot "
-    "rlwrap dbus-run-session xvfb-run hyperfine perf catchsegv cgexec numactl prlimit ssh rsh torsocks torify "
-    "proxychains proxychains4 start-stop-daemon daemonize ssh-agent direnv dotenv setarch linux32 linux64 i386 "
-    "x86_64 uname26 choom runcon newrole winpty caffeinate arch softlimit envdir chpst s6-setuidgid "
-    "tini dumb-init gosu su-exec sg sshpass rust-gdb nodemon concurrently retry doppler op".split()
+GUESSED_LAUNCHERS = words_in(
+    "strace ltrace gdb valgrind parallel sem watch script entr unbuffer chronic eatmydata fakeroot "
+    "faketime proot rlwrap dbus-run-session xvfb-run hyperfine perf catchsegv cgexec numactl prlimit "
+    "ssh rsh torsocks torify proxychains proxychains4 start-stop-daemon daemonize ssh-agent direnv "
+    "dotenv setarch linux32 linux64 i386 x86_64 uname26 choom runcon newrole winpty caffeinate arch "
+    "softlimit envdir chpst s6-setuidgid tini dumb-init gosu su-exec sg sshpass rust-gdb nodemon "
+    "concurrently retry doppler op"
 )
 """Programs that start others and whose flags are not modelled: the inner command is guessed for denials."""
 
@@ -106,35 +111,36 @@ RUNNERS: dict[str, str] = {"uv": "run", "poetry": "run", "pdm": "run", "hatch": 
                            "bundle": "exec", "coverage": "run"}  # fmt: skip
 """Tools with a sub-command that starts a program."""
 
-_PIP = frozenset("install sync update".split())
-_NODE = frozenset(
-    "install i in ins inst insta instal isnt isnta isntal isntall add ci clean-install ic install-clean update up "
-    "upgrade install-test it install-ci-test cit link dlx create init x import dedupe".split()
+_PIP = words_in("install sync update")
+_NODE = words_in(
+    "install i in ins inst insta instal add ci clean-install ic "
+    "install-clean update up upgrade install-test it install-ci-test cit link dlx create init x "
+    "import dedupe"
 )
 INSTALLERS: dict[str, frozenset[str]] = {
     "pip": _PIP,
-    "pipx": frozenset("install inject upgrade upgrade-all reinstall run runpip install-all".split()),
-    "pipenv": frozenset("install sync update upgrade lock".split()),
-    "uv": frozenset("install add sync update get ci lock tool".split()),
-    "poetry": frozenset("install add sync update lock self".split()),
-    "pdm": frozenset("install add sync update lock".split()),
-    "conda": frozenset("install create update upgrade".split()),
+    "pipx": words_in("install inject upgrade upgrade-all reinstall run runpip install-all"),
+    "pipenv": words_in("install sync update upgrade lock"),
+    "uv": words_in("install add sync update get ci lock tool"),
+    "poetry": words_in("install add sync update lock self"),
+    "pdm": words_in("install add sync update lock"),
+    "conda": words_in("install create update upgrade"),
     "npm": _NODE - {"x", "create", "init"} | {"create"},
     "pnpm": _NODE,
     "yarn": _NODE | {"", "install"},
     "bun": _NODE - {"init"},
     "bundle": frozenset({"", "install", "add", "update", "cache", "lock"}),
-    "cargo": frozenset("install add update fetch get binstall generate-lockfile".split()),
-    "gem": frozenset("install add update fetch i".split()),
-    "go": frozenset("get install add download".split()),
-    "composer": frozenset("install update require create-project".split()),
-    "apt": frozenset("install add update upgrade full-upgrade dist-upgrade build-dep".split()),
-    "apk": frozenset("add update upgrade fetch".split()),
-    "dpkg": frozenset("-i --install".split()),
-    "brew": frozenset("install update upgrade tap".split()),
-    "dnf": frozenset("install update upgrade".split()),
-    "corepack": frozenset("enable prepare install use up".split()),
-    "rustup": frozenset("install add update toolchain component target".split()),
+    "cargo": words_in("install add update fetch get binstall generate-lockfile"),
+    "gem": words_in("install add update fetch i"),
+    "go": words_in("get install add download"),
+    "composer": words_in("install update require create-project"),
+    "apt": words_in("install add update upgrade full-upgrade dist-upgrade build-dep"),
+    "apk": words_in("add update upgrade fetch"),
+    "dpkg": words_in("-i --install"),
+    "brew": words_in("install update upgrade tap"),
+    "dnf": words_in("install update upgrade"),
+    "corepack": words_in("enable prepare install use up"),
+    "rustup": words_in("install add update toolchain component target"),
     "easy_install": frozenset({"*"}),
     "npx": frozenset({"*"}),
     "bunx": frozenset({"*"}),
@@ -143,47 +149,50 @@ INSTALLERS: dict[str, frozenset[str]] = {
 """Sub-commands that fetch or install packages: ``pkg.install``. ``""`` is the tool alone, ``*`` anything."""
 
 INSTALLER_NAMES: dict[str, str] = {
-    "pip3": "pip", "mamba": "conda", "micromamba": "conda", "apt-get": "apt", "aptitude": "apt", "yum": "dnf",
+    "pip3": "pip", "mamba": "conda", "micromamba": "conda", "apt-get": "apt", "aptitude": "apt",
+    "yum": "dnf",
     "microdnf": "dnf", "gem3": "gem", "pipx3": "pipx", "yarnpkg": "yarn", "zypper": "dnf",
 }  # fmt: skip
 
-NETWORK_TOOLS = frozenset(
-    "curl wget wget2 http https httpie xh aria2c axel lynx w3m links elinks ftp lftp tnftp ncftp sftp scp ssh "
-    "rsh mosh rsync nc ncat netcat socat telnet nmap ping ping6 dig nslookup drill host whois traceroute tracepath "
-    "mtr gh glab hub aws gcloud az twine flyctl heroku vercel netlify wrangler s3cmd rclone "
-    "websocat grpcurl ab wrk hey siege ssh-keyscan ssh-copy-id yt-dlp youtube-dl tftp smbclient ldapsearch swaks "
-    "sendmail msmtp redis-cli mongosh".split()
+NETWORK_TOOLS = words_in(
+    "curl wget wget2 http https httpie xh aria2c axel lynx w3m links elinks ftp lftp tnftp ncftp sftp "
+    "scp ssh rsh mosh rsync nc ncat netcat socat telnet nmap ping ping6 dig nslookup drill host whois "
+    "traceroute tracepath mtr gh glab hub aws gcloud az twine flyctl heroku vercel netlify wrangler "
+    "s3cmd rclone websocat grpcurl ab hey siege ssh-keyscan ssh-copy-id yt-dlp youtube-dl tftp "
+    "smbclient ldapsearch swaks sendmail msmtp redis-cli mongosh"
 )
 NETWORK_PORTS: dict[str, int] = {"ssh": 22, "scp": 22, "sftp": 22, "rsync": 22, "mosh": 22, "curl": 80,
                                  "wget": 80, "http": 80, "https": 443, "ftp": 21, "telnet": 23,
                                  "dig": 53, "nslookup": 53, "host": 53, "whois": 43}  # fmt: skip
 NO_NETWORK_FLAGS = frozenset({"--version", "-V", "--help", "-h", "--manual", "-version", "--man"})
 
-GIT_NETWORK = frozenset("clone fetch pull ls-remote fetch-pack archive remote-http remote-https".split())
+GIT_NETWORK = words_in("clone fetch pull ls-remote fetch-pack archive remote-http remote-https")
 GIT_OPAQUE_FLAGS = (
-    "-O", "--open-files-in-pager", "--upload-pack", "-u", "--exec", "-x", "--ext-diff", "--textconv", "--paginate",
+    "-O", "--open-files-in-pager", "--upload-pack", "-u", "--exec", "-x", "--ext-diff", "--textconv",
+    "--paginate",
     "--receive-pack", "-c", "--config", "--template", "--to-command", "--sequence-editor", "--msg-filter",
     "--tool", "--extcmd", "--strategy", "--gpg-sign", "-S", "--web-browser", "--browser",
 )  # fmt: skip
 """Flags of sub-commands that make git run something else."""
-GIT_VALUE_GLOBALS = frozenset({"-C", "-c", "--config-env", "--git-dir", "--work-tree", "--namespace", "--super-prefix",
+GIT_VALUE_GLOBALS = frozenset({"-C", "-c", "--config-env", "--git-dir", "--work-tree", "--namespace",
+"--super-prefix",
                                "--attr-source", "--list-cmds"})  # fmt: skip
-GIT_COMMANDS = frozenset(
-    "add am annotate apply archive bisect blame branch bundle cat-file check-attr check-ignore check-mailmap "
-    "check-ref-format checkout checkout-index cherry cherry-pick citool clean clone column commit commit-graph "
-    "commit-tree config count-objects credential credential-cache credential-store daemon describe diff diff-files "
-    "diff-index diff-tree difftool fast-export fast-import fetch fetch-pack filter-branch fmt-merge-msg "
-    "for-each-ref format-patch fsck gc get-tar-commit-id grep gui hash-object help hook http-backend http-fetch "
-    "http-push imap-send index-pack init instaweb interpret-trailers log ls-files ls-remote ls-tree mailinfo "
-    "mailsplit maintenance merge merge-base merge-file merge-index merge-tree mergetool mktag mktree mv name-rev "
-    "notes pack-objects pack-refs patch-id prune pull push range-diff read-tree rebase receive-pack reflog remote "
-    "repack replace request-pull rerere reset restore rev-list rev-parse revert rm send-email send-pack shell "
-    "shortlog show show-branch show-index show-ref sparse-checkout stage stash status stripspace submodule svn "
-    "switch symbolic-ref tag unpack-file unpack-objects update-index update-ref update-server-info upload-archive "
-    "upload-pack var verify-commit verify-pack verify-tag version whatchanged worktree write-tree".split()
+GIT_COMMANDS = words_in(
+    "add am annotate apply archive bisect blame branch bundle cat-file check-attr check-ignore "
+    "check-mailmap check-ref-format checkout checkout-index cherry cherry-pick citool clean clone "
+    "column commit commit-graph commit-tree config count-objects credential credential-cache "
+    "credential-store daemon describe diff diff-files diff-index diff-tree difftool fast-export "
+    "fast-import fetch fetch-pack filter-branch fmt-merge-msg for-each-ref format-patch fsck gc "
+    "get-tar-commit-id grep gui hash-object help hook http-backend http-fetch http-push imap-send "
+    "index-pack init instaweb interpret-trailers log ls-files ls-remote ls-tree mailinfo mailsplit "
+    "maintenance merge merge-base merge-file merge-index merge-tree mergetool mktag mktree mv "
+    "name-rev notes pack-objects pack-refs patch-id prune pull push range-diff read-tree rebase "
+    "receive-pack reflog remote repack replace request-pull rerere reset restore rev-list rev-parse "
+    "revert rm send-email send-pack shell shortlog show show-branch show-index show-ref "
+    "sparse-checkout stage stash status stripspace submodule svn switch symbolic-ref tag unpack-file "
+    "unpack-objects update-index update-ref update-server-info upload-archive upload-pack var "
+    "verify-commit verify-pack verify-tag version whatchanged worktree write-tree"
 )
 """Git's own sub-commands; any other word is an alias or a program: ``exec.opaque``."""
-GIT_RUNS = frozenset(
-    "difftool mergetool hook citool gui instaweb filter-branch svn shell daemon bisect".split()
-)
+GIT_RUNS = words_in("difftool mergetool hook citool gui instaweb filter-branch svn shell daemon bisect")
 """Sub-commands whose work is to run something else."""

@@ -15,6 +15,11 @@ class Dynamic(str):
     __slots__ = ()
 
 
+def words_in(text: str) -> frozenset[str]:
+    """The words of a table written as one text."""
+    return frozenset(text.split())
+
+
 _ANSI_C = {
     "n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "v": "\v",
     "\\": "\\", "'": "'", '"': '"', "?": "?",

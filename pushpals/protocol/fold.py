@@ -59,17 +59,26 @@ def apply(view: SessionView, event: e.Event) -> SessionView:
 
 
 def job_of(view: SessionView, event: e.Event) -> str | None:
-    """The job that an event of a worker is about: named by it, by its correlation, or the one it holds."""
-    named = getattr(event.payload, "job_id", None)
+    """The job that an event is about.
+
+    Named by the payload, by its agent branch or by the envelope; else the only job that the sender can
+    mean: running, of the correlated task, held by the worker that speaks.
+    """
+    payload = event.payload
+    named = getattr(payload, "job_id", None)
     if isinstance(named, str):
         return named
-    if event.correlation_id in view.jobs:
-        return event.correlation_id
-    if event.from_ is not None and event.from_.startswith("worker:"):
-        worker = event.from_.removeprefix("worker:")
-        held = [id for id in view.output if id in view.jobs and view.jobs[id].worker_id == worker]
-        return held[0] if len(held) == 1 else None
-    return None
+    if isinstance(payload, e.DiffReady | e.Committed) and payload.branch.startswith("agent/"):
+        return payload.branch.rpartition("/")[2]
+    for reference in (event.correlation_id, event.parent_id, event.turn_id):
+        if reference in view.jobs:
+            return reference
+    running = [view.jobs[id] for id in view.output if id in view.jobs]
+    if event.correlation_id in view.tasks:
+        running = [job for job in running if job.task_id == event.correlation_id]
+    if len(running) > 1 and event.from_ is not None:
+        running = [job for job in running if f"worker:{job.worker_id}" == event.from_]
+    return running[0].id if len(running) == 1 else None
 
 
 # --- collections ------------------------------------------------------------------------------------
@@ -135,6 +144,9 @@ def _planned(view: SessionView, event: e.Event, payload: e.PlanMade) -> Changes:
 
 
 def _problem(view: SessionView, event: e.Event, payload: e.Error) -> Changes:
+    if payload.message.startswith("unknown event type "):
+        # How the wire hands over a newer hub's events (see wire.read_event). Not knowing one is no trouble.
+        return {}
     problem = Problem(cursor=event.cursor, ts=event.ts, message=payload.message, detail=payload.detail)
     return {"problems": (*view.problems, problem)[-KEEP_PROBLEMS:]}
 
@@ -201,9 +213,7 @@ def _task_completed(view: SessionView, event: e.Event, payload: e.TaskCompleted)
 
 
 def _task_failed(view: SessionView, event: e.Event, payload: e.TaskFailed) -> Changes:
-    return _task(
-        view, event, payload.task_id, state="failed", summary=payload.message, detail=payload.detail
-    )
+    return _task(view, event, payload.task_id, state="failed", summary=payload.message, detail=payload.detail)
 
 
 # --- jobs -------------------------------------------------------------------------------------------
@@ -239,13 +249,15 @@ def _job(view: SessionView, event: e.Event, job_id: str | None, **changes: Any) 
 
 
 def _job_claimed(view: SessionView, event: e.Event, payload: e.JobClaimed) -> Changes:
+    """A new attempt: what the last one brought is not this one's."""
     job = view.jobs.get(payload.job_id)
     if job is None:
         return {}
     return {
         **_job(
             view, event, job.id, state="claimed", worker_id=payload.worker_id, attempt=job.attempt + 1,
-            why=None, error_class=None, detail=None, retry_at=None,
+            why=None, error_class=None, detail=None, retry_at=None, cancel_by=None, summary=None,
+            evidence=(), artifacts=(),
         ),
         "output": {**view.output, job.id: OutputView()},
     }  # fmt: skip
@@ -288,9 +300,7 @@ def _job_cancel_requested(view: SessionView, event: e.Event, payload: e.JobCance
 
 
 def _job_cancelled(view: SessionView, event: e.Event, payload: e.JobCancelled) -> Changes:
-    return _job(
-        view, event, payload.job_id, state="cancelled", cancel_by=payload.by, why=payload.reason
-    )
+    return _job(view, event, payload.job_id, state="cancelled", cancel_by=payload.by, why=payload.reason)
 
 
 def _job_log(view: SessionView, event: e.Event, payload: e.JobLog) -> Changes:

@@ -27,9 +27,11 @@ class RunChecks(Intent, frozen=True, kw_only=True):
 
 
 class Fix(Intent, frozen=True, kw_only=True):
-    """Run named fixers, safe fixes only."""
+    """Run a named fixer, safe fixes only."""
 
-    fixers: tuple[Fixer, ...]
+    fixer: Fixer
+    force: bool = False
+    """Format also a repository that does not say it is formatted."""
     paths: tuple[str, ...] = ()
 
 
@@ -154,8 +156,9 @@ REQUESTS: tuple[Request, ...] = (
     ),
     Request(
         "format",
-        ("format", "format the code", "run the formatter on src/"),
-        "A `fix` job with the formatter. The change waits for a yes.",
+        ("format", "format the code", "run the formatter on src/", "format anyway"),
+        "A `fix` job with the formatter. A repository that is not formatted so far is left alone unless you "
+        "say `format anyway`. The change waits for a yes.",
     ),
     Request(
         "fix typos",
@@ -175,12 +178,12 @@ REQUESTS: tuple[Request, ...] = (
     Request(
         "what is failing?",
         ("what is failing?", "which tests fail?", "is anything broken?"),
-        "A `look` job: tests, lint and types, reported.",
+        "A `look` job: what fails in tests, lint and types. Nothing is changed.",
     ),
     Request(
         "look",
         ("look", "take a look around", "how is the code?"),
-        "A `look` job: tests, lint and types, reported.",
+        "A `look` job: tests, lint, types and spelling, counted. Nothing is changed.",
     ),
     Request(
         "agent: <what to do>",
@@ -190,10 +193,10 @@ REQUESTS: tuple[Request, ...] = (
     Request("status", ("status", "what is going on?", "what is running?"), "An answer from the hub."),
     Request(
         "land it",
-        ("land it", "merge it", "land job-…"),
+        ("land it", "merge it", "land job-7"),
         "The newest change that can land is submitted; you approve it.",
     ),
-    Request("stop", ("stop", "cancel", "stop job-…"), "Running and waiting jobs of this session end."),
-    Request("retry", ("retry", "try again", "retry job-…"), "The newest failed job runs again."),
+    Request("stop", ("stop", "cancel", "stop job-7"), "Running and waiting jobs of this session end."),
+    Request("retry", ("retry", "try again", "retry job-7"), "The newest failed job runs again."),
     Request("help", ("help", "what can you do?"), "This list."),
 )

@@ -182,7 +182,7 @@ def _joined(text: str, pieces: list[str], found: list[AnyIntent]) -> tuple[AnyIn
     if len(real) == 1 and not isinstance(real[0], Unknown):
         return (real[0],)
     if work and len(work) == len(real):
-        return tuple(_merged(work))
+        return tuple(dict.fromkeys(work))
     known = [
         piece.strip(" .!?")
         for piece, intent in zip(pieces, found, strict=True)
@@ -195,24 +195,6 @@ def _joined(text: str, pieces: list[str], found: list[AnyIntent]) -> tuple[AnyIn
             Question(text="I understand only a part of that. Shall I do this part?", choices=tuple(known)),
         )
     return (Question(text="One at a time, please. Which of these first?", choices=tuple(known)),)
-
-
-def _merged(work: list[RunChecks | Fix | Look]) -> list[AnyIntent]:
-    """Fixers of one message become one change: two changes of the same lines would only conflict."""
-    merged: list[AnyIntent] = []
-    fixes = [intent for intent in work if isinstance(intent, Fix)]
-    paths = {fix.paths for fix in fixes}
-    if len(fixes) > 1 and len(paths) == 1:
-        fixers = tuple(dict.fromkeys(name for fix in fixes for name in fix.fixers))
-        joint = Fix(fixers=fixers, paths=fixes[0].paths)
-        for intent in work:
-            if not isinstance(intent, Fix):
-                merged.append(intent)
-            elif intent is fixes[0]:
-                merged.append(joint)
-    else:
-        merged = list(work)
-    return list(dict.fromkeys(merged))
 
 
 def _clause(text: str) -> AnyIntent:

@@ -88,8 +88,8 @@ def _run_paths(paths: tuple[str, ...], job: str | None, text: str) -> AnyIntent:
 _TEST_PATH = re.compile(r"(^|/)(tests?(/|$)|test_[^/]*$|[^/]*_test\.\w+$)|::")
 
 
-def _fix(*fixers: Fixer) -> Make:
-    return lambda paths, job, text: Fix(fixers=fixers, paths=paths)
+def _fix(fixer: Fixer) -> Make:
+    return lambda paths, job, text: Fix(fixer=fixer, paths=paths)
 
 
 def _look(area: Area) -> Make:
@@ -157,7 +157,7 @@ _ROWS: tuple[tuple[str, Make], ...] = (
     ),
     (r"(land|merge|ship|push|submit)( job)? #( anyway| regardless)?", lambda p, j, t: Land(job_id=j)),
     (
-        r"(approved?|lgtm|looks good|i approve|accept)( to me)?( (it|that|this|change|landing))?",
+        r"(approved?|lgtm|looks good|i approve|accept)( to( me)?)?( (it|that|this|change|landing))?",
         lambda p, j, t: Approve(),
     ),
     (
@@ -246,6 +246,10 @@ _ROWS: tuple[tuple[str, Make], ...] = (
         {RUN} (lint|ruff|linter) fix(es|er)?{WHERE}|apply (lint|ruff|linter) fixes{WHERE}
         """,
         _fix("ruff"),
+    ),
+    (
+        r"((re)?format|{FIX} {FORMAT}){WHERE} (anyway|regardless|nevertheless)",
+        lambda p, j, t: Fix(fixer="format", force=True, paths=p),
     ),
     (
         r"""

@@ -29,7 +29,7 @@ has events cannot be deleted, and the ``epoch`` it was first put with is what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -299,9 +299,5 @@ class Store(Protocol):
         ...
 
 
-class OpenStore(Protocol):
-    """The factory registered under the entry point ``pushpals.stores``."""
-
-    async def __call__(
-        self, path: Path | None, *, on_commit: OnCommit, new_id: Ids, **options: Any
-    ) -> Store: ...
+OpenStore = Callable[..., Coroutine[Any, Any, Store]]
+"""The factory registered under ``pushpals.stores``: ``open_store(path, *, on_commit, new_id, **options)``."""

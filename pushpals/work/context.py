@@ -7,6 +7,7 @@ stops what it runs in time to say what it found. The clock is monotonic and give
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,8 +30,8 @@ from pushpals.work.workspace import Workspace, WorkspacePool
 class AgentCommand(msgspec.Struct, frozen=True, kw_only=True):
     """A coding agent that the operator configured.
 
-    In ``argv``, ``{brief_file}`` stands for the path of a file with the brief and ``{repo}`` for the tree;
-    without ``{brief_file}`` the brief comes on standard input. ``env`` are the variables it gets besides
+    In ``argv``, ``{brief}`` stands for the path of a file with the brief and ``{repo}`` for the tree;
+    without ``{brief}`` the brief comes on standard input. ``env`` are the variables it gets besides
     the usual ones; their values are redacted everywhere. ``network`` are the ``host:port`` pairs it may
     reach.
     """
@@ -39,7 +40,6 @@ class AgentCommand(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = {}
     network: tuple[str, ...] = ()
     timeout_s: float = 1_500.0
-    toolchain: tuple[str, ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +67,7 @@ class JobContext:
         tools: Tools,
         outbox: Outbox,
         shelf: Shelf,
+        scratch: Path,
         settings: Settings,
         clock: Clock,
         monotonic: Callable[[], float],
@@ -79,6 +80,8 @@ class JobContext:
         """The base's tree id."""
         self.workspace = workspace
         self.tools = tools
+        self.scratch = scratch
+        """A folder of this attempt outside the tree; it goes with the attempt."""
         self.settings = settings
         self.clock = clock
         self.baselines = baselines if baselines is not None else {}

@@ -2,7 +2,7 @@
 
 ``PATH`` is built, never inherited, in this order:
 
-1. folders that the operator configured (``[environment] path`` of the worker's own settings);
+1. folders that the operator configured (``path`` under ``[worker]`` in the operator's own settings);
 2. the virtual environment of the person's checkout (``.venv`` or ``venv``), when the operator names the
    checkout: read-only, so that the repository's real dependencies and pinned tools are used;
 3. the folder that Push Pals itself runs from, so that pytest, ruff, mypy and typos exist as a last resort;
@@ -100,9 +100,9 @@ def build_environment(
     folders: list[Path] = []
     for path in configured:
         if not path.is_absolute():
-            raise BadEnvironment(f"[environment] path: {path} is not absolute")
+            raise BadEnvironment(f"worker.path: {path} is not absolute")
         if not path.is_dir():
-            raise BadEnvironment(f"[environment] path: there is no folder {path}")
+            raise BadEnvironment(f"worker.path: there is no folder {path}")
         folders.append(path / "bin" if (path / "bin").is_dir() else path)
     if checkout is not None:
         folders += [

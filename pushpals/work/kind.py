@@ -16,18 +16,17 @@ reported when the job fails.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
+from pushpals import registry
 from pushpals.protocol.jobs import ErrorClass, Job, JobResult
 from pushpals.work.kinds import BUILT_IN
 
 if TYPE_CHECKING:
     from pushpals.work.context import JobContext
-
-ENTRY_POINTS = "pushpals.kinds"
 
 
 class Args(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
@@ -71,30 +70,27 @@ class JobFailure(Exception):
 
 def kind_names() -> tuple[str, ...]:
     """Every kind that exists here, sorted."""
-    return tuple(sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=ENTRY_POINTS))}))
+    return tuple(sorted({*BUILT_IN, *registry.names(registry.KINDS)}))
 
 
 def find_kind(name: str) -> JobKind:
     """The kind of this name. Raises :class:`JobFailure` that lists what exists."""
-    target = BUILT_IN.get(name)
-    if target is None:
-        found = entry_points(group=ENTRY_POINTS, name=name)
-        if not found:
-            raise JobFailure(
-                f"there is no job kind {name!r}; this worker knows {', '.join(kind_names())}",
-                error_class="environment",
-            )
-        entry = next(iter(found))
-    else:
-        entry = _built_in_entry(name, target)
     try:
-        kind = entry.load()
-    except (ImportError, AttributeError) as error:
+        kind = _built_in(name) if name in BUILT_IN else registry.load(registry.KINDS, name)
+    except registry.UnknownPart:
+        known = kind_names()
+        guess = registry.closest(name, list(known))
+        hint = f" Did you mean {guess!r}?" if guess else ""
         raise JobFailure(
-            f"the job kind {name!r} cannot be loaded: {error}", error_class="environment"
-        ) from error
+            f"there is no job kind {name!r}.{hint} This worker knows {', '.join(known)}",
+            error_class="environment",
+        ) from None
+    except (registry.AmbiguousPart, registry.BrokenPart) as error:
+        raise JobFailure(str(error), error_class="environment") from error
     if not isinstance(kind, JobKind) or kind.name != name:
-        raise JobFailure(f"{entry.value} is no job kind named {name!r}", error_class="environment")
+        raise JobFailure(
+            f"what is registered as {name!r} is no job kind of that name", error_class="environment"
+        )
     return kind
 
 
@@ -117,7 +113,5 @@ def _field_words(args: type[Args]) -> list[str]:
     return [f"{field.encode_name}{'' if field.required else '?'}" for field in msgspec.structs.fields(args)]
 
 
-def _built_in_entry(name: str, target: str) -> Any:
-    from importlib.metadata import EntryPoint
-
-    return EntryPoint(name=name, value=target, group=ENTRY_POINTS)
+def _built_in(name: str) -> object:
+    return EntryPoint(name=name, value=BUILT_IN[name], group=registry.KINDS).load()

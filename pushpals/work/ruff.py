@@ -1,8 +1,9 @@
 """How ruff is run here: named rules, safe fixes, the repository's own word where it has one.
 
 ruff's default rules grew from 59 to more than 400 between two versions, so a default is never relied on. A
-repository that names its rules (``select``) is fixed by those. One that does not is fixed by :data:`RULES`, plus
-what it adds (``extend-select``) and minus what it ignores. Its excludes, per-file ignores and ``noqa`` hold.
+repository that names its rules (``select``) is fixed by those. One that does not is fixed by :data:`RULES`,
+plus what it adds (``extend-select``) and minus what it ignores. Its excludes, per-file ignores and ``noqa``
+hold.
 
 Unsafe fixes are never applied, not even those that a configuration declares safe (``extend-safe-fixes``).
 ``UP`` rewrites code for newer Pythons: without ``requires-python`` or ``target-version`` ruff would assume a
@@ -67,7 +68,10 @@ def lint_options(files: Files) -> list[str]:
     if ruff_config(files) is None:
         options += ["--isolated", "--select", ",".join(RULES)]
         return options + (["--target-version", target] if target else [])
-    options += ["--config", "lint.extend-safe-fixes=[]"]
+    # What a configuration adds to the safe ones cannot be taken back by another; it can be left unfixed.
+    unfixable = _codes(lint.get("unfixable")) + _codes(lint.get("extend-safe-fixes"))
+    if unfixable:
+        options += ["--unfixable", ",".join(dict.fromkeys(unfixable))]
     ignored = _codes(lint.get("ignore")) + _codes(lint.get("extend-ignore"))
     if not _codes(lint.get("select")):
         options += ["--select", ",".join([*RULES, *_codes(lint.get("extend-select"))])]

@@ -45,7 +45,7 @@ class _Row(msgspec.Struct, frozen=True):
 
 
 def read_typos(data: bytes) -> list[Typo]:
-    """The output of ``typos --format json``: one object a line; lines that are something else are left out."""
+    """The output of ``typos --format json``: one object a line; other lines are left out."""
     found = []
     for line in data.splitlines():
         try:

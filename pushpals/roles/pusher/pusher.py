@@ -7,7 +7,6 @@ queued again, and finished checks are not repeated.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import defaultdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from pushpals.protocol.errors import NotFound
 from pushpals.protocol.jobs import CheckSpec
 from pushpals.protocol.landings import Landing
 from pushpals.protocol.records import Repository
+from pushpals.roles.base import Role
 from pushpals.roles.pusher.lane import Dropped, HeldLane, LaneLost
 from pushpals.roles.pusher.memo import Memo
 from pushpals.roles.pusher.train import Report, Train, Yard, intent_of, settle
@@ -34,6 +34,7 @@ from pushpals.work.landing import push
 from pushpals.work.landing.search import Learned, batch_size
 
 MAX_BATCH = 64
+LOOK_AGAIN_S = 2.0
 
 
 class PusherSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,10 +52,13 @@ class PusherSettings(msgspec.Struct, frozen=True, kw_only=True):
     committer_email: str = "serial-pusher@localhost"
 
 
-class SerialPusher:
-    """Lands what was approved. ``async with SerialPusher.open(...)`` and call ``step()`` in a loop."""
+class SerialPusher(Role):
+    """Lands what was approved. Opened by :func:`~pushpals.roles.pusher.assemble.open_pusher`."""
+
+    name = "serial-pusher"
 
     def __init__(self, hub: HubClient, settings: PusherSettings, repo: BareRepo, verifier: Verifier):
+        super().__init__()
         self._hub = hub
         self._settings = settings
         self._repo = repo
@@ -80,28 +84,39 @@ class SerialPusher:
         self._reported: str | None = None
         self._red_at: str | None = None
 
-    async def step(self) -> Report:
-        """Wait for work, then do one round of it. Raises :class:`LaneLost` when another has the lane."""
-        work = await self._lane.lease(wait_s=self._settings.wait_s)
-        report = Report()
+    async def step(self) -> None:
+        """One round, and the wait for the next one to make sense."""
         try:
-            await self._look_at_main()
-            work = await self._recover(work, report)
-            work = await self._publish(work)
-            work = await self._release_held(work)
-            if self._red_at is not None or work.lane.mode == "red":
-                await self._look_whether_green(work)
-                work = await self._lane.lease()
-            await self._land(work, report)
+            report = await self.round()
+        except LaneLost as lost:
+            self._lane.has_seen(None)
+            self.log.warning("%s; looking again in %.0f s", lost, LOOK_AGAIN_S)
+            await self.pause(LOOK_AGAIN_S)
+            return
         except GitError as error:
             # The remote is away or refuses: nothing has happened, and the next round asks again.
             self._lane.has_seen(None)
-            await asyncio.sleep(2.0)
+            self.log.warning("%s; asking again in %.0f s", error, LOOK_AGAIN_S)
             await self._say(f"{error}")
-            return report
-        self._lane.has_seen(None if report.again_in or report.landed or report.rejected else work)
+            await self.pause(LOOK_AGAIN_S)
+            return
         if report.again_in:
-            await asyncio.sleep(report.again_in)
+            await self.pause(report.again_in)
+
+    async def round(self) -> Report:
+        """Wait for work, then do what there is. Raises :class:`LaneLost` when another has the lane."""
+        work = await self._lane.lease(wait_s=self._settings.wait_s)
+        report = Report()
+        await self._look_at_main()
+        work = await self._recover(work, report)
+        work = await self._publish(work)
+        work = await self._release_held(work)
+        if work.lane.mode == "red":
+            await self._look_whether_green(work)
+            work = await self._lane.lease()
+        await self._land(work, report)
+        changed = report.again_in or report.landed or report.rejected
+        self._lane.has_seen(None if changed else work)
         return report
 
     async def close(self) -> None:

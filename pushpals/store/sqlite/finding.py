@@ -1,7 +1,7 @@
 """From a filter to SQL. Names come from the table of records, values are always bound.
 
 States are the exception: the planner uses a partial index only if it can read the state in the
-statement. They are written out where they are plain words.
+statement. They are written out where they are plain words, sorted as the indices have them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _any_of(name: str, wanted: tuple[Any, ...]) -> tuple[str, list[Any]]:
         return (f"{name} IS NULL" if wanted else "0"), []
     bound: list[Any] = some
     if name == "state" and all(_WORD.fullmatch(value) for value in some):
-        listed, bound = ", ".join(f"'{value}'" for value in some), []
+        listed, bound = ", ".join(f"'{value}'" for value in sorted(some)), []
     elif len(some) < MANY:
         listed = ", ".join("?" * len(some))
     else:

@@ -37,6 +37,9 @@ HOME = "/home/pal"
 HOST_NAME = "pushpals"
 POINTER = b"gitdir: /gitdir\n"
 
+_POINTERS = (POINTER, b"gitdir: ../gitdir\n")
+"""Contents of a ``.git`` file that mean the private git directory inside already."""
+
 _SYSTEM_LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 _ETC_FOLDERS = ("/etc/alternatives", "/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted")
@@ -106,6 +109,9 @@ def build_profile(
         *_toolchain(place.toolchain),
         *_workspace(place),
         # An ordinary user owns what bubblewrap made, and could fill that memory without bound.
+        # To the kernel, bubblewrap's process 1 and an ordinary user's command are the same user: the command
+        # could write its memory, and a process 1 that was rewritten need not end with its owner.
+        *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *("--chdir", str(PurePosixPath(TREE, cwd))),
     ]
@@ -148,6 +154,8 @@ def _etc(identity: Identity) -> Iterator[Option]:
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
         "/etc/group": f"root:x:0:\npal:x:{gid}:\nnogroup:x:65534:\n",
         "/etc/hosts": f"127.0.0.1 localhost {HOST_NAME}\n::1 localhost ip6-localhost\n",
+        # Inside, files of other owners are files that the sandbox itself brought.
+        "/etc/gitconfig": "[safe]\n\tdirectory = *\n",
         "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
     }
     for path, text in generated.items():
@@ -217,7 +225,7 @@ def _git_pointer(place: Place) -> Iterator[Option]:
         yield from ("--bind", str(place.git_dir), at)
     elif kind == stat.S_IFDIR:
         yield from ("--perms", "0755", "--tmpfs", at, "--remount-ro", at)
-    elif kind == stat.S_IFREG and place.git_dir is not None:
+    elif kind == stat.S_IFREG and place.git_dir is not None and found.read_bytes() not in _POINTERS:
         yield from ("--perms", "0444", "--ro-bind-data", Data(content=POINTER), at)
     elif kind == stat.S_IFREG:
         yield from ("--ro-bind", str(found), at)

@@ -91,7 +91,7 @@ def parse_porcelain(stdout: bytes, stderr: bytes, updates: Sequence[RefUpdate]) 
             )
     if not seen:
         raise GitError(classify(stderr), f"git push failed: {printable(stderr)}")
-    said = b"\n".join(line[8:] for line in stderr.split(b"\n") if line.startswith(b"remote: "))
+    said = b"\n".join(line[8:].rstrip() for line in stderr.split(b"\n") if line.startswith(b"remote: "))
     return PushReport(
         refs=tuple(seen.get(u.ref, RefReport(ref=u.ref, verdict="unknown")) for u in updates),
         remote_text=printable(said),

@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -39,6 +39,8 @@ _GRACE_S = 2.0
 _CHUNK = 64 * 1024
 _STDERR_BYTES = 256 * 1024
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_BREAKING = re.compile(r"[\x00-\x1f\x7f<>]")
 
 _CONFIG: tuple[tuple[str, str], ...] = (
     ("core.hooksPath", "/dev/null"),
@@ -90,6 +92,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     email: str
     when: datetime
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Name and address as git takes them: without what would break the line, and never empty."""
+        name, email = (_BREAKING.sub("", text).strip(" .,:;\\\"'") for text in (self.name, self.email))
+        return name or "unknown", email or "unknown"
 
     @property
     def date(self) -> str:
@@ -177,8 +185,8 @@ class Git:
             for role, who in (("AUTHOR", author), ("COMMITTER", committer)):
                 if who is not None:
                     env |= {
-                        f"GIT_{role}_NAME": who.name,
-                        f"GIT_{role}_EMAIL": who.email,
+                        f"GIT_{role}_NAME": who.words[0],
+                        f"GIT_{role}_EMAIL": who.words[1],
                         f"GIT_{role}_DATE": who.date,
                     }
             argv: list[str | bytes] = [str(self.program)]
@@ -251,23 +259,28 @@ async def _run(
         raise GitError("other", f"git {name} could not start: {error.strerror}") from error
     assert process.stdout is not None
     assert process.stderr is not None
-    out = _Bounded(process.stdout, output_bytes)
-    err = _Bounded(process.stderr, _STDERR_BYTES, drain=True)
+    full = asyncio.Event()
+
+    def stop_writing() -> None:
+        full.set()
+        _signal(process, signal.SIGTERM)
+
+    out = _Bounded(process.stdout, output_bytes, stop_writing)
+    err = _Bounded(process.stderr, _STDERR_BYTES)
     try:
         async with asyncio.timeout(timeout_s):
-            try:
-                await asyncio.gather(out.read(), err.read(), _feed(process, stdin))
-            except _OverflowError:
-                await _end(process)
-                if prefix:
-                    return GitResult(code=0, stdout=bytes(out.kept), stderr=bytes(err.kept), truncated=True)
-                raise GitError("too_large", f"git {name} wrote more than {output_bytes} bytes") from None
+            await asyncio.gather(out.read(), err.read(), _feed(process, stdin))
             code = await process.wait()
     except TimeoutError:
-        raise GitError("timeout", f"git {name} took longer than {timeout_s:g} s") from None
+        if not full.is_set():
+            raise GitError("timeout", f"git {name} took longer than {timeout_s:g} s") from None
     finally:
         # Also on cancellation: a call never leaves a process behind.
         await asyncio.shield(_end(process))
+    if full.is_set():
+        if prefix:
+            return GitResult(code=0, stdout=bytes(out.kept), stderr=bytes(err.kept), truncated=True)
+        raise GitError("too_large", f"git {name} wrote more than {output_bytes} bytes")
     if code not in ok:
         stderr = bytes(err.kept)
         raise GitError(
@@ -276,25 +289,25 @@ async def _run(
     return GitResult(code=code, stdout=bytes(out.kept), stderr=bytes(err.kept))
 
 
-class _OverflowError(Exception):
-    pass
-
-
 class _Bounded:
-    """Reads a pipe up to a limit; beyond it, drops the rest (``drain``) or gives up."""
+    """Reads a pipe to its end and keeps the first bytes; says once when there are more."""
 
-    def __init__(self, stream: asyncio.StreamReader, limit: int, *, drain: bool = False) -> None:
+    def __init__(
+        self, stream: asyncio.StreamReader, limit: int, on_full: Callable[[], None] = lambda: None
+    ) -> None:
         self._stream = stream
         self._limit = limit
-        self._drain = drain
+        self._on_full = on_full
+        self._full = False
         self.kept = bytearray()
 
     async def read(self) -> None:
         while chunk := await self._stream.read(_CHUNK):
             room = self._limit - len(self.kept)
             self.kept += chunk[:room]
-            if len(chunk) > room and not self._drain:
-                raise _OverflowError
+            if len(chunk) > room and not self._full:
+                self._full = True
+                self._on_full()
 
 
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
@@ -309,18 +322,30 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End the whole group. Does nothing to a process that has already been reaped."""
-    if process.returncode is not None:
-        return
+    """End the whole group and let go of its pipes. Cheap for a process that has ended by itself."""
     # SIGTERM first: git removes its lock files on it, and cannot on SIGKILL.
     for signum in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signum)
+        if process.returncode is not None:
+            break
+        _signal(process, signum)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GRACE_S):
-                await process.wait()
-        if process.returncode is not None:
-            return
+                # Draining matters: wait() returns only when the pipes are closed as well.
+                await asyncio.gather(_drain(process.stdout), _drain(process.stderr), process.wait())
+    # A process outside the group may still hold a pipe; there is no public way to stop listening to it.
+    process._transport.close()  # type: ignore[attr-defined]
+
+
+def _signal(process: asyncio.subprocess.Process, signum: signal.Signals) -> None:
+    # Until it is reaped the pid cannot be another's, and the group's id is the pid.
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+
+
+async def _drain(stream: asyncio.StreamReader | None) -> None:
+    while stream is not None and await stream.read(_CHUNK):
+        pass
 
 
 def _name_of(args: Sequence[str | bytes]) -> str:

@@ -8,7 +8,7 @@ that its configuration names and no others, in a process tree that ends with the
 
 from __future__ import annotations
 
-import tempfile
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,30 +55,24 @@ class Agent:
         command = agents[name]
         note = f"\n\nNote from the last attempt: {ctx.job.note}" if ctx.job.note else ""
         brief = f"{args.brief}{note}\n"
-        as_file = any("{brief_file}" in word for word in command.argv)
+        as_file = any("{brief}" in word for word in command.argv)
         sandboxed = ctx.tools.executor.level != "none"
-        with tempfile.TemporaryDirectory(prefix="pushpals-brief-") as folder:
-            file = Path(folder, "brief.md")
-            file.write_text(brief, encoding="utf-8")
-            # Readable by the sandbox's own user; the brief is no secret to the agent.
-            Path(folder).chmod(0o755)
-            file.chmod(0o644)
-            places = {
-                "brief_file": f"{BRIEF_AT}/brief.md" if sandboxed else str(file),
-                "repo": TREE if sandboxed else str(ctx.workspace.place.tree),
-            }
-            argv = [_filled(word, places) for word in command.argv]
-            mounts = (Mount(source=Path(folder), at=BRIEF_AT),) if sandboxed and as_file else ()
-            ctx.say(f"{name} is working on it.")
-            ran = await ctx.run(
-                argv,
-                tool=f"agent:{name}",
-                stdin=b"" if as_file else brief.encode(),
-                env=command.env,
-                timeout_s=command.timeout_s,
-                network=command.network,
-                mounts=mounts,
-            )
+        file = await asyncio.to_thread(_write_brief, ctx.scratch / "brief", brief)
+        places = {
+            "brief": f"{BRIEF_AT}/{file.name}" if sandboxed else str(file),
+            "repo": TREE if sandboxed else str(ctx.workspace.place.tree),
+        }
+        mounts = (Mount(source=file.parent, at=BRIEF_AT),) if sandboxed and as_file else ()
+        ctx.say(f"{name} is working on it.")
+        ran = await ctx.run(
+            [_filled(word, places) for word in command.argv],
+            tool=f"agent:{name}",
+            stdin=b"" if as_file else brief.encode(),
+            env=command.env,
+            timeout_s=command.timeout_s,
+            network=command.network,
+            mounts=mounts,
+        )
         if ran.outcome.error is not None:
             raise JobFailure(f"{name} could not start: {ran.outcome.error}", error_class="environment")
         words = ran.output.strip()[-WORDS:]
@@ -89,6 +83,16 @@ class Agent:
             body=f"Made by the agent {name!r} from the brief:\n\n{args.brief.strip()[:2_000]}",
             output={"agent": name, "agentSays": words, "ended": ran.why, "artifact": ran.artifact},
         )
+
+
+def _write_brief(folder: Path, brief: str) -> Path:
+    folder.mkdir(mode=0o755, exist_ok=True)
+    file = folder / "brief.md"
+    file.write_text(brief, encoding="utf-8")
+    # The sandbox's own user reads it; a brief is no secret to the agent.
+    folder.chmod(0o755)
+    file.chmod(0o644)
+    return file
 
 
 def _filled(word: str, places: dict[str, str]) -> str:

@@ -36,9 +36,9 @@ class Check:
             ctx.say(f"Running {spec.name}.", percent=round(100 * number / len(specs), 1))
             evidence.append((await ctx.check(spec)).evidence)
         told = "; ".join(describe(one) for one in evidence) or "This repository has no checks"
-        notes = [*detected.notes] if not specs else []
+        notes = "".join(f" {note[:1].upper()}{note[1:]}." for note in detected.notes) if not specs else ""
         return JobResult(
-            summary=f"{told}.{' ' if notes else ''}{' '.join(f'{note[:1].upper()}{note[1:]}.' for note in notes)}",
+            summary=f"{told}.{notes}",
             base=ctx.base,
             evidence=evidence,
             output={

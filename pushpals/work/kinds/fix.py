@@ -54,7 +54,7 @@ async def _lint(ctx: JobContext) -> JobResult:
     if not targets:
         return JobResult(summary="There is no Python here that ruff could check.", base=ctx.base)
     options = ruff.lint_options(files)
-    # A tree may hold code that a configured rule cannot read; exit 0 keeps "found something" apart from "failed".
+    # Exit 0 for findings keeps "found something" apart from "could not look".
     look = await ctx.run(
         ["ruff", "check", *options, "--exit-zero", "--output-format", "json", *targets],
         tool="fix:ruff",
@@ -170,7 +170,7 @@ async def _typos(ctx: JobContext) -> JobResult:
     shown = ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
     return await ctx.propose(
         title=f"Correct spelling: {shown}",
-        summary=f"Corrected {len(fixes)} misspelling{'s' if len(fixes) != 1 else ''} in prose ({shown}).{rest}",
+        summary=f"Corrected {len(fixes)} word{'s' if len(fixes) != 1 else ''} in prose ({shown}).{rest}",
         output=output,
     )
 
@@ -200,7 +200,7 @@ async def _contents(ctx: JobContext, paths: set[str]) -> dict[str, bytes]:
 def _tool_failed(name: str, ran: Ran) -> JobFailure:
     if ran.outcome.error is not None:
         return JobFailure(
-            f"{name} is not here: {ran.outcome.error}; add its folder to [environment] path",
+            f"{name} is not here: {ran.outcome.error}; add its folder to worker.path",
             error_class="environment",
         )
     lines = [line for line in ran.output.splitlines() if line.strip()]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-RESERVED = (
+FACTS = (
     "Job-Id",
     "Session-Id",
     "Agent",
@@ -21,22 +21,24 @@ RESERVED = (
     "Check-Run",
     "Reverts-Job",
     "Lands-Head",
-    "Co-authored-by",
-    "Signed-off-by",
-    "Reviewed-by",
-    "Acked-by",
-    "Tested-by",
-    "Change-Id",
 )
-"""Trailers that state who answers for a commit. None is taken from a branch or a job's text."""
+"""Trailers that only a landing commit carries. A branch whose commits carry one is refused."""
+
+RESERVED = (*FACTS, "Co-authored-by", "Signed-off-by", "Reviewed-by", "Acked-by", "Tested-by", "Change-Id")
+"""Trailers that state who answers for a commit. None is taken from a job's text. People may sign off
+their own commits, so the persons' ones are no reason to refuse a branch."""
 
 SUBJECT_LENGTH = 72
 _BODY_LENGTH = 8000
 _VALUE_LENGTH = 200
 
-_KEYS = "|".join(re.escape(key) for key in RESERVED)
-# git takes "Key : value" too, and forgives case. A folded value goes on in lines that begin with a blank.
-_RESERVED_LINE = re.compile(rf"[ \t]*(?:{_KEYS})[ \t]*[:=]", re.I)
+
+def _line_of(keys: Sequence[str]) -> re.Pattern[str]:
+    # git takes "Key : value" too, and forgives case.
+    return re.compile(rf"[ \t]*(?:{'|'.join(map(re.escape, keys))})[ \t]*[:=]", re.I)
+
+
+_RESERVED_LINE = _line_of(RESERVED)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _BLANKS = re.compile(r"\n{3,}")
 
@@ -74,6 +76,7 @@ def strip_reserved(text: str) -> str:
         if _RESERVED_LINE.match(line):
             folded = True
             continue
+        # A folded value goes on in lines that begin with a blank.
         if folded and line[:1] in (" ", "\t") and line.strip():
             continue
         folded = False
@@ -82,12 +85,11 @@ def strip_reserved(text: str) -> str:
     return _BLANKS.sub("\n\n", "\n".join(kept)).strip()[:_BODY_LENGTH].rstrip()
 
 
-def reserved_trailers(message: str) -> tuple[str, ...]:
-    """Keys of reserved trailers that a message carries, as written, in order."""
+def reserved_trailers(message: str, keys: Sequence[str] = FACTS) -> tuple[str, ...]:
+    """Those of ``keys`` that a message carries in any line, as written, in order."""
+    wanted = _line_of(keys)
     lines = _clean(message).split("\n")
-    return tuple(
-        re.split(r"[ \t]*[:=]", line, maxsplit=1)[0].strip() for line in lines if _RESERVED_LINE.match(line)
-    )
+    return tuple(re.split(r"[ \t]*[:=]", line, maxsplit=1)[0].strip() for line in lines if wanted.match(line))
 
 
 def _subject(title: str) -> str:

@@ -66,9 +66,15 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Landed(msgspec.Struct, frozen=True, kw_only=True):
-    """It is on the remote, read back. ``at`` is where the target stands now: ``new``, or beyond it."""
+    """It is on the remote, read back. ``at`` is where the target stands now: ``new``, or beyond it.
+
+    Not ``recorded``: known by ancestry alone, because the host keeps no record refs. One that hides our
+    namespace refuses the record and, atomic or not, moves the rest; a second landing of the job under
+    another commit is then for the caller to prevent.
+    """
 
     at: Sha
+    recorded: bool = True
     checked_by: Literal["server", "reading"] = "server"
 
 
@@ -96,6 +102,13 @@ class RecordExists(msgspec.Struct, frozen=True, kw_only=True):
     at: Sha
 
 
+class Rewound(msgspec.Struct, frozen=True, kw_only=True):
+    """The records are there and the target does not contain the landing: somebody took it out by hand,
+    or the host died between two refs of the transaction. Which of them, an operator has to say."""
+
+    at: Sha | None
+
+
 class RemoteRefused(msgspec.Struct, frozen=True, kw_only=True):
     """The remote said no in its own words. ``rule`` and ``auth`` need an operator; ``locked`` may pass;
     ``no_atomic`` is answered by the fallback, if the policy allows it."""
@@ -112,8 +125,8 @@ class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-Outcome = Landed | MainMoved | HeadMoved | RecordExists | RemoteRefused | Unreachable
-Recovery = Landed | NotPushed | MainMoved | HeadMoved | RecordExists | Unreachable
+Outcome = Landed | MainMoved | HeadMoved | RecordExists | Rewound | RemoteRefused | Unreachable
+Recovery = Landed | NotPushed | MainMoved | HeadMoved | RecordExists | Rewound | Unreachable
 
 
 async def land(repo: BareRepo, remote: Remote, intent: Intent, *, timeout_s: float = 300.0) -> Outcome:
@@ -141,22 +154,28 @@ async def land(repo: BareRepo, remote: Remote, intent: Intent, *, timeout_s: flo
 async def recover(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
     """What became of an intent, read from the remote. Safe to ask at any time, any number of times."""
     try:
-        refs = await repo.ls_remote(remote, [update.ref for update in intent.updates()])
-        at = refs.get(intent.target)
-        records = {job.job: refs.get(job.record) for job in intent.jobs}
-        if intent.jobs and all(records[job.job] == job.commit for job in intent.jobs):
-            # Records and target move in one transaction, and whatever rewound the target since is not ours.
-            return Landed(at=at or intent.new)
-        for job in intent.jobs:
-            if (record := records[job.job]) is not None:
-                return RecordExists(job=job.job, at=record)
-        if at != intent.old:
-            if at is not None and await _contains(repo, remote, intent, at):
-                return Landed(at=at)
-            return MainMoved(at=at)
-        return _head_moved(intent, refs) or NotPushed()
+        found = await _look(repo, remote, intent)
+        # Refs are listed one by one, so a list taken while a transaction commits shows both of its sides.
+        return found if isinstance(found, Landed | NotPushed) else await _look(repo, remote, intent)
     except GitError as error:
         return Unreachable(kind=error.kind, text=str(error))
+
+
+async def _look(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
+    refs = await repo.ls_remote(remote, [update.ref for update in intent.updates()])
+    at = refs.get(intent.target)
+    records = {job.job: refs.get(job.record) for job in intent.jobs}
+    recorded = bool(intent.jobs) and all(records[job.job] == job.commit for job in intent.jobs)
+    if at is not None and at != intent.old and await _contains(repo, remote, intent, at):
+        return Landed(at=at, recorded=recorded)
+    if recorded:
+        return Rewound(at=at)
+    for job in intent.jobs:
+        if (record := records[job.job]) is not None:
+            return RecordExists(job=job.job, at=record)
+    if at != intent.old:
+        return MainMoved(at=at)
+    return _head_moved(intent, refs) or NotPushed()
 
 
 async def land_without_atomic(
@@ -180,7 +199,7 @@ async def land_without_atomic(
             for job in intent.jobs:
                 if job.branch is not None and not intent.keep_branches:
                     await withdraw_branch(repo, remote, job.branch, job.head)
-            return Landed(at=at, checked_by="reading")
+            return Landed(at=at, recorded=False, checked_by="reading")
     except GitError as error:
         return Unreachable(kind=error.kind, text=str(error))
     if at != intent.old:
@@ -214,7 +233,8 @@ async def publish_branch(
             return Published(at=sha)
         if at != update.old:
             return Taken(at=at)
-        report = await repo.push(remote, [update])
+        # One ref is atomic by itself, also where the host knows no atomic pushes.
+        report = await repo.push(remote, [update], atomic=False)
         if report.accepted:
             return Published(at=sha)
         at = (await repo.ls_remote(remote, [branch.ref])).get(branch.ref)
@@ -232,7 +252,7 @@ async def withdraw_branch(repo: BareRepo, remote: Remote, branch: str, head: str
     ref, old = as_ref(branch), as_sha(head)
     at = (await repo.ls_remote(remote, [ref])).get(ref)
     if at == old:
-        await repo.push(remote, [RefUpdate(ref=ref, old=old, new=None)])
+        await repo.push(remote, [RefUpdate(ref=ref, old=old, new=None)], atomic=False)
         at = (await repo.ls_remote(remote, [ref])).get(ref)
     return at is None
 

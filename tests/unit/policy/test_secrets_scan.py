@@ -34,9 +34,21 @@ def test_a_private_key_is_found_whatever_the_file_is_called() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [".env", "deploy/.env.production", ".ENV", "home/.ssh/id_rsa", "id_ed25519", "cert.p12", "credentials.json", "kubeconfig",
-     "x/.kube/config", ".aws/credentials", ".netrc", "a/.git-credentials"],
-)  # fmt: skip
+    [
+        ".env",
+        "deploy/.env.production",
+        ".ENV",
+        "home/.ssh/id_rsa",
+        "id_ed25519",
+        "cert.p12",
+        "credentials.json",
+        "kubeconfig",
+        "x/.kube/config",
+        ".aws/credentials",
+        ".netrc",
+        "a/.git-credentials",
+    ],
+)
 def test_key_files_are_refused_by_name(path: str) -> None:
     (finding,) = scan(path, "")
 

@@ -119,8 +119,9 @@ async def test_b07_no_set_id_bit_reaches_the_disk(sandbox: BubblewrapExecutor, p
         said.append(call(85, b"/repo/i", 0o6755))
     else:
         said.append("EPERM")
-    allowed = attempt(lambda: os.chmod("/repo/f", 0o1755)), attempt(lambda: os.open("/repo/f", os.O_RDONLY, 0o4755))
-    say([said, allowed])
+    sticky = attempt(lambda: os.chmod("/repo/f", 0o1755))
+    reading = attempt(lambda: os.open("/repo/f", os.O_RDONLY, 0o4755))
+    say([said, [sticky, reading]])
     """
     assert await answers(sandbox, place, code) == [["EPERM"] * 9, ["done", "done"]]
     modes = [path.stat().st_mode for path in place.tree.rglob("*")]
@@ -136,7 +137,9 @@ async def test_b09_nobody_becomes_root(sandbox: BubblewrapExecutor, place: Place
     caps = [int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")]
     say([ids, caps, fields["NoNewPrivs"], su.returncode != 0, su.stdout.decode()])
     """
-    assert await answers(sandbox, place, code) == [["EPERM"] * 3, [0] * 5, "1", True, ""]
+    # In a user namespace of its own, uid and gid 0 do not even have a meaning.
+    refusal = "EPERM" if sandbox.identity.drop else "EINVAL"
+    assert await answers(sandbox, place, code) == [[refusal, refusal, "EPERM"], [0] * 5, "1", True, ""]
 
 
 async def test_b11_only_its_own_processes_are_visible(sandbox: BubblewrapExecutor, place: Place) -> None:
@@ -148,14 +151,20 @@ async def test_b11_only_its_own_processes_are_visible(sandbox: BubblewrapExecuto
 async def test_b13_other_processes_cannot_be_touched(sandbox: BubblewrapExecutor, place: Place) -> None:
     code = """
     number = {"x86_64": 101, "aarch64": 117}[os.uname().machine]
-    say([call(number, 16, 1, 0, 0), attempt(lambda: os.kill(int(sys.argv[1]), 9)), attempt(lambda: open("/proc/1/mem", "rb"))])
+    attach = call(number, 16, 1, 0, 0)
+    kill = attempt(lambda: os.kill(int(sys.argv[1]), 9))
+    names = ["mem", "task/1/mem", "environ", "cmdline", "root", "fd", "maps"]
+    say([attach, kill, [attempt(lambda: os.stat("/proc/1/" + name)) for name in names]])
     """
-    said = await answers(sandbox, place, code, str(os.getpid()))
-    assert isinstance(said, list)
-    assert said[:2] == ["EPERM", "ESRCH"]
-    assert said[2] in ("EACCES", "EPERM", "done")
-    if said[2] == "done":
-        assert not sandbox.identity.drop
+    assert await answers(sandbox, place, code, str(os.getpid())) == ["EPERM", "ESRCH", ["ENOENT"] * 7]
+
+
+async def test_tools_that_look_at_processes_work(sandbox: BubblewrapExecutor, place: Place) -> None:
+    outcome = await sandbox.run(
+        place, Command(argv=("sh", "-c", "ps -ef && echo shown || true"), env=sandbox.base_env(place))
+    )
+    assert outcome.ok
+    assert outcome.error is None
 
 
 async def test_b15_programs_of_the_host_cannot_be_linked_into_the_tree(
@@ -186,7 +195,8 @@ async def test_b19_nothing_can_be_typed_into_the_terminal(sandbox: BubblewrapExe
     code = """
     import pty
     master, slave = pty.openpty()
-    say([attempt(lambda: fcntl.ioctl(fd, request, b"x")) for fd in (0, slave) for request in (0x5412, 0x541C)])
+    pairs = [(fd, request) for fd in (0, slave) for request in (0x5412, 0x541C)]
+    say([attempt(lambda: fcntl.ioctl(fd, request, b"x")) for fd, request in pairs])
     """
     assert await answers(sandbox, place, code) == ["EPERM"] * 4
 
@@ -215,7 +225,10 @@ async def test_b19_nothing_can_be_typed_into_the_terminal(sandbox: BubblewrapExe
 async def test_calls_deep_into_the_kernel_are_refused(
     sandbox: BubblewrapExecutor, place: Place, call: str, numbers: tuple[int, int]
 ) -> None:
-    code = "n = dict(zip(('x86_64', 'aarch64'), map(int, sys.argv[1:])))[os.uname().machine]; say(call(n, 0, 0, 0, 0, 0))"
+    code = """
+    numbers = dict(zip(("x86_64", "aarch64"), map(int, sys.argv[1:])))
+    say(call(numbers[os.uname().machine], 0, 0, 0, 0, 0))
+    """
     assert await answers(sandbox, place, code, *map(str, numbers)) == "EPERM"
 
 
