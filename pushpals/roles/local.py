@@ -21,7 +21,18 @@ from pushpals.protocol.errors import KeyReused
 from pushpals.protocol.events import Event
 from pushpals.roles import words
 from pushpals.roles.follower import Follower, FollowerRole, run_roles
-from pushpals.roles.intents import Beyond, Unknown
+from pushpals.roles.intents import (
+    ApplyPatch,
+    AskAgent,
+    Beyond,
+    Fix,
+    Land,
+    Look,
+    Retry,
+    RunChecks,
+    RunCommand,
+    Stop,
+)
 from pushpals.roles.looking import CannotLook, Checkout, Seen
 from pushpals.roles.parsing import parse
 from pushpals.roles.writes import MAX_SAID, derived_id, key_of
@@ -36,42 +47,45 @@ _POLITE = re.compile(
     r"^(?:please|could you|can you|hey|hi|hello|show me|show|tell me)\b[\s,]*", re.IGNORECASE
 )
 _Look = Callable[[Checkout, "re.Match[str]"], Awaitable[Seen]]
-_PATH = r"[`'\"]?(?P<path>[^\s`'\"]+)[`'\"]?"
+_PATH = r"(?: (?:(?:of|in|for|under|below|--) )?[`'\"]?(?P<path>[^\s`'\"]+)[`'\"]?)?"
 
-QUESTIONS: tuple[tuple[re.Pattern[str], _Look], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), look)
-    for pattern, look in (
-        (
-            r"(?:git )?status|what (?:is|has) changed|what did i change|what branch am i on|where am i"
-            r"|which branch(?: is this)?|what is (?:new|different)|state",
-            lambda checkout, found: checkout.status(),
-        ),
-        (
-            rf"(?:git )?(?:diff|changes|my changes)(?: (?:of|in|for|--) {_PATH}| {_PATH.replace('path', 'bare')})?",
-            lambda checkout, found: checkout.diff(found["path"] or found["bare"]),
-        ),
-        (
-            r"(?:git )?(?:log|history|recent commits|last commits|commits)(?: (?:-n ?|-)?(?P<count>\d{1,3}))?",
-            lambda checkout, found: checkout.log(int(found["count"] or 10)),
-        ),
-        (r"(?:git |list |my )?branch(?:es)?", lambda checkout, found: checkout.branches()),
-        (
-            rf"(?:list |git )?(?:ls-)?files(?: (?:in|of|under|below) {_PATH}| {_PATH.replace('path', 'bare')})?"
-            rf"|ls(?: {_PATH.replace('path', 'folder')})?",
-            lambda checkout, found: checkout.files(found["path"] or found["bare"] or found["folder"]),
-        ),
-        (
-            r"(?:search|grep|find|where is|look for)(?: for)? [`\"']?(?P<text>.+?)[`\"']?",
-            lambda checkout, found: checkout.search(found["text"]),
-        ),
-    )
+
+def _question(look: _Look, *phrases: str) -> tuple[re.Pattern[str], _Look]:
+    return re.compile("|".join(phrases), re.IGNORECASE), look
+
+
+QUESTIONS: tuple[tuple[re.Pattern[str], _Look], ...] = (
+    _question(
+        lambda checkout, found: checkout.status(),
+        r"(?:git )?status|state|what (?:is|has) changed|what did i change|what is (?:new|different)",
+        r"(?:what|which) branch(?: am i on| is this)?|where am i",
+    ),
+    _question(
+        lambda checkout, found: checkout.diff(found["path"]),
+        rf"(?:(?:git )?diff|(?:my )?changes){_PATH}",
+    ),
+    _question(
+        lambda checkout, found: checkout.log(int(found["count"] or 10)),
+        r"(?:(?:git )?log|history|(?:recent |last )?commits)(?: (?:-n ?|-)?(?P<count>\d{1,3}))?",
+    ),
+    _question(lambda checkout, found: checkout.branches(), r"(?:git |list |my )?branch(?:es)?"),
+    _question(
+        lambda checkout, found: checkout.files(found["path"]),
+        rf"(?:(?:list )?files|(?:git )?ls-files|ls){_PATH}",
+    ),
+    _question(
+        lambda checkout, found: checkout.search(found["text"]),
+        r"(?:search(?: for)?|(?:git )?grep|find|where is|look for) [`\"']?(?P<text>.+?)[`\"']?",
+    ),
 )
 """Questions about the checkout; each must match a request whole."""
 
 _TO_TEAM = re.compile(
-    r"^(?:please )?(?:(?:ask|tell) the (?:team|remote|remote buddy|buddy)(?: to)?\s*:?|team\s*:|remote\s*:)\s*(.+)$",
+    r"^(?:please )?"
+    r"(?:(?:ask|tell) the (?:team|remote|remote buddy|buddy)(?: to)?\s*:?|team\s*:|remote\s*:)\s*(.+)$",
     re.IGNORECASE | re.DOTALL,
 )
+_WORK = (RunChecks, Fix, ApplyPatch, RunCommand, Look, AskAgent, Land, Stop, Retry, Beyond)
 _HELP = re.compile(r"help|\?|what can you do", re.IGNORECASE)
 
 
@@ -166,7 +180,10 @@ class LocalBuddy(Follower):
 
 
 async def run_local(hub: HubClient, sessions: Sequence[str], path: Path, stop: asyncio.Event) -> None:
-    """Serve sessions from the checkout at ``path`` until ``stop``. Raises :class:`CannotLook`, ``RoleEnded``."""
+    """Serve sessions from the checkout at ``path`` until ``stop``.
+
+    Raises :class:`CannotLook` when there is no checkout, and ``RoleEnded`` for what no waiting cures.
+    """
     checkout = await Checkout.at(await Git.find(), path)
     await run_roles([FollowerRole("local", LocalBuddy(hub, session, checkout)) for session in sessions], stop)
 
@@ -178,7 +195,7 @@ def _for_the_team(text: str) -> str | None:
         return named[1].strip()
     if _is_help(text):
         return None
-    return None if all(isinstance(one, Unknown | Beyond) for one in parse(text)) else text.strip()
+    return text.strip() if any(isinstance(one, _WORK) for one in parse(text)) else None
 
 
 def _is_help(text: str) -> bool:

@@ -1,8 +1,8 @@
 """Looking at a person's own checkout without changing a byte of it.
 
 Every git call is read-only, takes no lock and works on a *copy* of the index: git refreshes the index it
-reads, so it gets one that nobody else uses. Hooks, fsmonitor, external diffs, pagers and the person's
-configuration are off (``work/git/runner.py``). What is found is redacted before it leaves the machine.
+reads, so it gets one that nobody else uses. Hooks, filters, fsmonitor, external diffs, pagers and the
+person's configuration are off (``work/git/runner.py``). What is found is redacted before it leaves the machine.
 """
 
 from __future__ import annotations
@@ -145,12 +145,14 @@ class Checkout:
         prefix: bool = False,
     ) -> GitResult:
         try:
+            config = await self._no_filters()
             async with self._index() as index:
                 return await self._git.run(
                     list(args),
                     git_dir=self._git_dir,
                     work_tree=self.root,
                     index_file=index,
+                    config=config,
                     read_only=True,
                     ok=ok,
                     timeout_s=TIMEOUT_S,
@@ -159,6 +161,27 @@ class Checkout:
                 )
         except (GitError, OSError) as error:
             raise CannotLook(str(error)) from error
+
+    async def _no_filters(self) -> list[tuple[str, str]]:
+        """Configuration that turns off every filter that this repository configures.
+
+        Comparing a file runs its clean filter, which is a program of the repository's choice and may write
+        (git-lfs stores objects). Without it such a file may show as changed; nothing runs.
+        """
+        found = await self._git.run(
+            ["config", "-z", "--name-only", "--get-regexp", r"^filter\."],
+            git_dir=self._git_dir,
+            read_only=True,
+            ok=(0, 1),
+            timeout_s=TIMEOUT_S,
+        )
+        keys = found.stdout.decode("utf-8", "surrogateescape").split("\0")
+        names = dict.fromkeys(key.removeprefix("filter.").rpartition(".")[0] for key in keys if key)
+        off = [("log.showSignature", "false")]
+        for name in names:
+            off += [(f"filter.{name}.{part}", "") for part in ("clean", "smudge", "process")]
+            off.append((f"filter.{name}.required", "false"))
+        return off
 
     @contextlib.asynccontextmanager
     async def _index(self) -> AsyncIterator[Path]:
