@@ -2,7 +2,8 @@
 
 Every git call is read-only, takes no lock and works on a *copy* of the index: git refreshes the index it
 reads, so it gets one that nobody else uses. Hooks, filters, fsmonitor, external diffs, pagers and the
-person's configuration are off (``work/git/runner.py``). What is found is redacted before it leaves the machine.
+person's configuration are off (``work/git/runner.py``). What is found is redacted before it leaves the
+machine.
 """
 
 from __future__ import annotations
