@@ -120,7 +120,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command explains itself: pushpals COMMAND --help. Exit codes: 0 done, 1 the answer is no, 2 usage, "
+    epilog="Every command explains itself: pushpals COMMAND --help. "
+    "Exit codes: 0 done, 1 the answer is no, 2 usage, "
     "3 no hub runs, 4 refused, 78 no sandbox.",
 )
 @click.version_option(__version__, prog_name="pushpals")
