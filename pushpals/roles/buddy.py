@@ -30,7 +30,8 @@ from pushpals.protocol.events import PAYLOADS, AssistantMessage, Error, Event, T
 from pushpals.protocol.fold import EMPTY, apply
 from pushpals.protocol.views import SessionView
 from pushpals.roles import words
-from pushpals.roles.reactions import NAME, Desk, react
+from pushpals.roles.desk import NAME, Desk
+from pushpals.roles.reactions import react
 from pushpals.roles.writes import (
     AnyWrite,
     CancelJob,
@@ -58,7 +59,7 @@ _log = logging.getLogger(__name__)
 
 
 class SessionBuddy:
-    """The buddy of one session. ``start`` once, then ``step`` for ever, then ``close``."""
+    """The buddy of one session. ``step`` for ever, then ``close``."""
 
     def __init__(self, hub: HubClient, session_id: str, *, repository: str | None = None) -> None:
         self.session_id = session_id
@@ -67,8 +68,41 @@ class SessionBuddy:
         self._desk = Desk(hub=hub, session_id=session_id, repository=repository)
         self._events: AsyncGenerator[Event, None] | None = None
         self._again: Event | None = None
+        self._joined = False
         self._unmarked = 0
         self._epoch = ""
+
+    async def step(self) -> Event:
+        """Deal with the next event; waits until there is one. Raises retryable errors: call again later."""
+        if not self._joined:
+            await self.start()
+        if self._events is None:
+            self._events = self._hub.follow(
+                self.session_id, after=self.view.cursor, types=HEARD, on_reset=self._reset
+            )
+        if self._again is None:
+            try:
+                self._again = await anext(self._events)
+            except _HistoryReplaced:
+                await self.start()
+                return await self.step()
+        event = self._again
+        await self.handle(event)
+        self._again = None
+        return event
+
+    async def catch_up(self) -> int:
+        """Deal with all that has happened, and return how many events that were; waits for nothing."""
+        if not self._joined:
+            await self.start()
+        dealt_with = 0
+        while True:
+            page = await self._hub.history(self.session_id, after=self.view.cursor, limit=PAGE, types=HEARD)
+            for entry in page.items:
+                await self.handle(wire.read_event(bytes(entry.envelope), entry.cursor))
+            dealt_with += len(page.items)
+            if not page.items:
+                return dealt_with
 
     async def start(self) -> None:
         """Join the session and fold what was dealt with before."""
@@ -83,25 +117,7 @@ class SessionBuddy:
             dealt_with = snapshot.cursor
         self.view = await self._folded(min(dealt_with, snapshot.cursor))
         self._again = None
-        self._events = self._hub.follow(
-            self.session_id, after=self.view.cursor, types=HEARD, on_reset=self._reset
-        )
-
-    async def step(self) -> Event:
-        """Deal with the next event; waits until there is one. Raises retryable errors: call again later."""
-        if self._events is None:
-            await self.start()
-        assert self._events is not None
-        if self._again is None:
-            try:
-                self._again = await anext(self._events)
-            except _HistoryReplaced:
-                await self.start()
-                return await self.step()
-        event = self._again
-        await self.handle(event)
-        self._again = None
-        return event
+        self._joined = True
 
     async def handle(self, event: Event) -> None:
         """One event: fold, decide, write, mark. Repeating it changes nothing."""
@@ -190,8 +206,8 @@ class SessionBuddy:
                 case CancelLanding(landing_id=landing_id, reason=reason):
                     await self._hub.cancel_landing(landing_id, reason)
                 case RetryJob(job_id=job_id, attempt=attempt):
-                    job = (await self._hub.job(job_id)).job
-                    if job.ended and job.attempt <= attempt:
+                    known = (await self._hub.job(job_id)).job
+                    if known.ended and known.attempt <= attempt:
                         await self._hub.retry_job(job_id)
                 case _:
                     assert_never(write)

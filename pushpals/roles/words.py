@@ -195,7 +195,7 @@ def reported(job: Job, result: JobResult, assessment: Assessment) -> str:
     failing = [check for check in assessment.checks if check.standing in ("red_before", "broken")]
     tail = result.output.get("tail")
     shown = _tail(tail) if isinstance(tail, str) else []
-    if job.kind in ("look", "command") or not assessment.checks:
+    if job.kind != "check" or not assessment.checks:
         named = [] if job.kind == "command" else [_failing(check) for check in failing]
         return _lines(*named, result.summary or f"{job.title}: done.", *shown)
     passed = [_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"]
@@ -205,10 +205,6 @@ def reported(job: Job, result: JobResult, assessment: Assessment) -> str:
         *passed,
         *(_not_run(check) for check in assessment.unknown),
     )
-
-
-def nothing_changed(job: Job, result: JobResult) -> str:
-    return result.summary or f"{job.title}: there was nothing to change."
 
 
 def will_land(result: JobResult, assessment: Assessment, target: str) -> str:
@@ -307,12 +303,12 @@ def rejected(landing: Landing) -> str:
             f"{worst.check} fails on the merged commit{name}. {landing.title} did not land, and "
             f"{landing.target} is as it was."
         )
-    return f"{landing.title} did not land: {_sentence(landing.cause or 'it was rejected')} Nothing moved."
+    return f"{landing.title} did not land: {_cause(landing, 'it was rejected')} Nothing moved."
 
 
 def not_landed(landing: Landing) -> str:
     """Stale, cancelled, failed."""
-    why = _sentence(landing.cause or f"it is {landing.state}")
+    why = _cause(landing, f"it is {landing.state}")
     match landing.state:
         case "stale":
             return f"{landing.title} will not land: {why} `land it` asks once more."
@@ -323,7 +319,7 @@ def not_landed(landing: Landing) -> str:
 
 
 def held(landing: Landing) -> str:
-    return f"{landing.title} is held: {_sentence(landing.cause or 'no reason given')} It goes on by itself."
+    return f"{landing.title} is held: {_cause(landing, 'no reason given')} It goes on by itself."
 
 
 def nothing_to_land() -> str:
@@ -552,6 +548,11 @@ def _sentence(text: str) -> str:
 def _cut(text: str, most: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _cause(landing: Landing, otherwise: str) -> str:
+    """The hub's reason, with a person's name instead of the token's."""
+    return _sentence((landing.cause or otherwise).replace("by client:", "by "))
 
 
 def _person(by: str | None) -> str:

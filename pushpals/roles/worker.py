@@ -124,6 +124,7 @@ class Worker(Role):
             self._executor, self._probed = await choose_executor(
                 allow_unsandboxed=self.options.allow_unsandboxed,
                 slot=self.options.slot,
+                bwrap=self.options.bwrap,
                 record_dir=record_dir,
             )
         except ExecutorUnavailable as error:

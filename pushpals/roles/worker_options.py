@@ -56,6 +56,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     claim_wait_s: float = 20.0
     grace_s: float = 10.0
     allow_unsandboxed: bool = False
+    bwrap: Path | None = None
+    """The bubblewrap to use; looked for in the system's folders by default."""
     slot: int = 0
     label: str = ""
     settings: Settings = Settings()

@@ -12,9 +12,10 @@ sandbox; what a sandbox adds is the executor's business and tested there.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -57,6 +58,7 @@ class Workshop:
         self.clock = ManualClock()
         self.published: list[StoredEvent] = []
         self.blobs: dict[str, bytes] = {}
+        self._waiters: set[asyncio.Event] = set()
         self._settings = settings or Settings()
         self._executor = executor
         self._options = options
@@ -65,6 +67,8 @@ class Workshop:
     async def __aenter__(self) -> Self:
         def keep(events: Sequence[StoredEvent]) -> None:
             self.published.extend(events)
+            for waiter in self._waiters:
+                waiter.set()
 
         ids = CountedIds()
         store = await open_store(None, on_commit=keep, new_id=ids)
@@ -122,6 +126,20 @@ class Workshop:
     def events(self, kind: type[P]) -> list[P]:
         """What was published of one type, in order."""
         return [event.payload for event in self.story() if isinstance(event.payload, kind)]
+
+    async def until(self, kind: type[P], where: Callable[[P], bool] = lambda _: True) -> P:
+        """Wait for an event; one that happened already counts."""
+        changed = asyncio.Event()
+        self._waiters.add(changed)
+        try:
+            while True:
+                changed.clear()
+                for payload in self.events(kind):
+                    if where(payload):
+                        return payload
+                await changed.wait()
+        finally:
+            self._waiters.discard(changed)
 
     def story(self) -> list[Event]:
         return self.bench.events()

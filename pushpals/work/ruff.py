@@ -68,7 +68,10 @@ def lint_options(files: Files) -> list[str]:
     if ruff_config(files) is None:
         options += ["--isolated", "--select", ",".join(RULES)]
         return options + (["--target-version", target] if target else [])
-    options += ["--config", "lint.extend-safe-fixes=[]"]
+    # What a configuration adds to the safe ones cannot be taken back by another; it can be left unfixed.
+    unfixable = _codes(lint.get("unfixable")) + _codes(lint.get("extend-safe-fixes"))
+    if unfixable:
+        options += ["--unfixable", ",".join(dict.fromkeys(unfixable))]
     ignored = _codes(lint.get("ignore")) + _codes(lint.get("extend-ignore"))
     if not _codes(lint.get("select")):
         options += ["--select", ",".join([*RULES, *_codes(lint.get("extend-select"))])]

@@ -262,6 +262,8 @@ async def test_a_name_that_git_cannot_take_is_made_harmless(cache: BareRepo) -> 
         ),
         (b"error: file write error: No space left on device\nfatal: the remote end hung up", "disk_full"),
         (b"git@h: Permission denied (publickey).\nfatal: Could not read from remote repository.", "auth"),
+        (b"error: open(\"x\"): Permission denied\nerror: unable to index file 'x'", "other"),
+        (b"remote: Permission denied to bot.", "auth"),
         (b"fatal: Authentication failed for 'https://x/'", "auth"),
         (b"Host key verification failed.\nfatal: Could not read from remote repository.", "auth"),
         (b"fatal: unable to access 'https://x/': Could not resolve host: x", "network"),

@@ -130,7 +130,7 @@ async def test_an_unsafe_fix_is_reported_and_not_made(tmp_path: Path) -> None:
 
 
 async def test_code_is_not_made_newer_when_nobody_says_which_python_it_is_for(tmp_path: Path) -> None:
-    files = {"a.py": "from typing import List\nx: List[int] = []\n", "ruff.toml": '[lint]\nselect = ["UP"]\n'}
+    files = {"a.py": "class Old(object):\n    one = 1\n", "ruff.toml": '[lint]\nselect = ["UP"]\n'}
     async with Workshop(tmp_path, files) as shop:
         job = await shop.do("fix", {"fixer": "ruff"})
         assert job.result is not None

@@ -21,6 +21,7 @@ from pushpals.work.landing.push import (
     Published,
     RecordExists,
     RemoteRefused,
+    Rewound,
     Taken,
     Unreachable,
     land,
@@ -144,6 +145,11 @@ async def test_landed_stays_landed_when_main_goes_on_or_back(stage: Stage) -> No
     await land(stage.repo, stage.remote, intent)
     beyond = stage.lands_by_hand({"b.txt": "later\n"})
     assert await recover(stage.repo, stage.remote, intent) == Landed(at=beyond)
+    stage.upstream.git("update-ref", TARGET, intent.old)
+    assert await recover(stage.repo, stage.remote, intent) == Rewound(at=intent.old)
+    assert await land(stage.repo, stage.remote, intent) == Rewound(at=intent.old)
+    assert stage.main() == intent.old
+    stage.upstream.git("update-ref", TARGET, beyond)
     # Without the record (a host that lost it), ancestry answers.
     stage.upstream.git("update-ref", "-d", RECORD)
     assert await recover(stage.repo, stage.remote, intent) == Landed(at=beyond, recorded=False)
