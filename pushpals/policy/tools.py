@@ -75,11 +75,12 @@ LAUNCHERS: dict[str, Launcher] = {
     "nohup": _launcher(),
     "stdbuf": _launcher("", "ioe", "--input= --output= --error="),
     "setsid": _launcher("cfw", "", "--ctty --fork --wait"),
-    "time": _launcher("pvq", "", "--portability --verbose --quiet"),
+    "time": _launcher("pvq", "", "--portability --verbose --quiet", assignments=True),
+    "!": _launcher(whole=False),
     "command": _launcher("p"),
     "builtin": _launcher(),
     "exec": _launcher("cl", "a", whole=False),
-    "coproc": _launcher(whole=False),
+    "coproc": _launcher(assignments=True, whole=False),
     "xargs": _launcher(
         "0rtxp", "nPLIdEsa",
         "--null --no-run-if-empty --verbose --exit --max-args= --max-procs= --max-lines= "
