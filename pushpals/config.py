@@ -242,7 +242,7 @@ def fields() -> tuple[Field, ...]:
                 scope=extra["scope"],
                 help=meta.description or "",
                 secret=extra["secret"],
-                default=field.default,
+                default={} if field.default is msgspec.NODEFAULT else field.default,
                 type=hints[field.name],
             )
         )

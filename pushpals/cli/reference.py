@@ -48,7 +48,7 @@ def settings_page() -> str:
     for field in config.fields():
         env = f"`{field.env}`" if field.env else "—"
         default = (
-            "—" if field.default in (None, (), "") else f"`{msgspec.json.encode(field.default).decode()}`"
+            "—" if field.default in (None, (), {}, "") else f"`{msgspec.json.encode(field.default).decode()}`"
         )
         who = "repository, operator" if field.scope == "repository" else "operator"
         rows.append(f"| `{field.key}` | {env} | {who} | {default} | {field.allowed} | {field.help} |")
