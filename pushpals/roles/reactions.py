@@ -132,6 +132,7 @@ def _planned(desk: Desk, event: e.Event, made: Plan, snapshot: Snapshot) -> list
                 paths=list(step.paths),
                 checks=None if step.checks is None else list(step.checks),
                 budget=step.budget,
+                needs=list(step.needs),
                 message_id=event.id,
             ),
         )

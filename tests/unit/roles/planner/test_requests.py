@@ -402,11 +402,17 @@ def test_an_agent_is_used_only_when_there_is_one() -> None:
     assert without.steps == ()
     assert "No worker here has a coding agent" in without.say
     (step,) = plan("agent: add tabs", Context(agents=("mine",))).steps
-    assert (step.kind, step.params) == ("agent", {"brief": "add tabs"})
+    assert (step.kind, step.params, step.needs) == (
+        "agent",
+        {"brief": "add tabs", "agent": "mine"},
+        ("agent:mine",),
+    )
     offered = plan("fix the failing tests", Context(agents=("mine",)))
     assert offered.steps == ()
     chosen = plan("yes", Context(agents=("mine",), last_said=offered.say))
-    assert [step.params for step in chosen.steps] == [{"brief": "fix the failing tests"}]
+    assert [step.params for step in chosen.steps] == [
+        {"brief": "fix the failing tests", "agent": "mine"}
+    ]
 
 
 def test_a_choice_needs_an_open_question() -> None:
