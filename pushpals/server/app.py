@@ -44,7 +44,10 @@ class PublicWithoutTls(Exception):
 
 
 def make_routes(prefix: str, site: Site) -> list[tuple[str, type[Any], dict[str, Any]]]:
-    """Tornado rules for the whole hub below ``prefix`` (``""`` or ``/something``)."""
+    """Tornado rules for the whole hub below ``prefix`` (``""`` or ``/something``).
+
+    Whoever mounts them runs ``site.streams.run`` (heartbeats) and, at the end, ``site.stop``.
+    """
     rules: list[tuple[str, type[Any], dict[str, Any]]] = [
         (prefix + pattern(path), handler, {"site": site}) for path, handler in TABLE
     ]
