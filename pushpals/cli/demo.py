@@ -63,7 +63,8 @@ _LETTERS = (
 def demo(app: App, yes: bool, keep: bool) -> None:
     """Show the whole loop on a small repository that it makes: ask, watch, approve, land.
 
-    It takes less than a minute, and ends with the line `landed: COMMIT`. Nothing outside of a temporary folder changes.
+    It takes less than a minute, and ends with the line `landed: COMMIT`.
+    Nothing outside of a temporary folder changes.
 
     Exit codes: 0 it landed, 1 something failed, 4 you said no, 78 no sandbox.
     """
@@ -102,13 +103,12 @@ def _show(app: App, folder: Path, *, yes: bool, keep: bool) -> str:
 
         step("Where everything is now")
         click.echo(_git(upstream, "log", "--graph", "--oneline", "--decorate", "main"))
-        click.echo(
-            f"\nThe landed commit says:\n{_indent(_git(upstream, 'show', '--stat', '--format=%h %an%n%n%B', 'main'))}"
-        )
+        said = _git(upstream, "show", "--stat", "--format=%h %an%n%n%B", "main")
+        click.echo(f"\nThe landed commit says:\n{_indent(said)}")
         if _fingerprint(checkout) != before:
             raise Failed("the checkout was touched; it must not be", NEGATIVE, "demo.checkout")
         click.echo(
-            "\nYour checkout: not touched, not its files, its index or its branch. Get the work with: git pull"
+            "\nYour checkout was not touched: not its files, index or branch. Get the work with: git pull"
         )
         if keep:
             call = f"pushpals -C {checkout} --data-dir {inner.state.root}"
@@ -163,10 +163,16 @@ async def _decide(hub: HubClient, step: _Steps, *, yes: bool) -> Landing:
     if ended.state != "landed":
         raise Failed(f"it did not land: {ended.state}: {ended.cause}")
     click.echo(landed(ended))
-    async with asyncio.timeout(30):
-        while not any(one.head == ended.landed_commit for one in (await hub.repositories()).items):
-            await asyncio.sleep(0.05)
+    await _until_main_is(hub, ended.landed_commit)
     return ended
+
+
+async def _until_main_is(hub: HubClient, commit: str | None) -> None:
+    """The pusher reports main right after the landing; the next request should start from there."""
+    for _ in range(300):
+        if any(one.head == commit for one in (await hub.repositories()).items):
+            return
+        await asyncio.sleep(0.1)
 
 
 def _patch(person: Repository) -> str:
@@ -219,7 +225,7 @@ class _Steps:
 
 
 def _fingerprint(checkout: Path) -> tuple[object, ...]:
-    """Everything of a checkout that a careless tool might change: refs, HEAD, the index' bytes, every file."""
+    """Everything of a checkout that a careless tool might change: refs, HEAD, the index, every file."""
     files = sorted(path for path in checkout.rglob("*") if path.is_file() and ".git" not in path.parts)
     git = checkout / ".git"
     return (

@@ -138,9 +138,8 @@ def test(app: App, preset: PresetName | None, as_json: bool) -> None:
         print_json(tested)
     else:
         for result in tested.failed:
-            click.echo(
-                f"{click.style('does not hold', fg='red')}  {result.rule}: {safe_line(str(result.example), 300)}"
-            )
+            example = safe_line(str(result.example), 300)
+            click.echo(f"{click.style('does not hold', fg='red')}  {result.rule}: {example}")
         click.echo(f"{tested.passed} passed, {len(tested.failed)} failed")
     if not tested.ok:
         raise click.exceptions.Exit(NEGATIVE)

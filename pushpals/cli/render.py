@@ -17,7 +17,8 @@ from pushpals.protocol.times import parse_stamp
 
 VERDICTS = {"passed": "green", "failed": "red", "timed_out": "red", "could_not_run": "yellow"}
 LANDING_STATES = {
-    "landed": "green", "noop": "green", "green": "green", "conflict": "red", "rejected": "red", "failed": "red",
+    "landed": "green", "noop": "green", "green": "green", "conflict": "red", "rejected": "red",
+    "failed": "red",
     "stale": "yellow", "held": "yellow", "needs_approval": "yellow", "cancelled": "yellow",
 }  # fmt: skip
 
@@ -158,7 +159,7 @@ class Lines:
             case ev.Committed() as commit:
                 return (
                     "commit",
-                    f"{commit.commit_hash[:10]} on {safe_line(commit.branch, 80)}  {_subject(commit.message)}",
+                    f"{commit.commit_hash[:10]} on {safe_line(commit.branch)}  {_subject(commit.message)}",
                     None,
                 )
             case ev.DelegateRequest() as request:

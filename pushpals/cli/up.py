@@ -61,8 +61,8 @@ def up(
 ) -> None:
     """Start the team for this repository: hub, Remote Buddy, workers, serial-pusher.
 
-    Your checkout is only read. State lives outside of it and is used again at the next start. Ctrl-C ends everything
-    cleanly: running jobs are finished or given back; press it twice to end at once.
+    Your checkout is only read. State lives outside of it and is used again at the next start. Ctrl-C ends
+    everything cleanly: running jobs are finished or given back. Press it twice to end at once.
 
     \b
     Examples:
@@ -231,7 +231,7 @@ class _Team:
         if says:
             click.echo(f"  note      {safe_line(says, 400)}")
         click.echo(
-            'From another terminal: pushpals say "run the tests", pushpals tail, pushpals approve. Ctrl-C ends.'
+            'Elsewhere: pushpals say "run the tests", pushpals tail, pushpals approve. Here: Ctrl-C ends.'
         )
 
     async def _show(self, hub: HubClient) -> None:

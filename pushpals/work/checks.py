@@ -11,7 +11,9 @@
 
 Without it, checks are detected from file names and configuration files alone: nothing of the repository is
 executed or imported. Every check that is found, and everything that looked like one and was left out, comes
-with its reason, so that ``pushpals init`` can show and a person can judge it.
+with its reason, so that ``pushpals init`` can show and a person can judge it. Only detected *tests* are
+required: what a linter or a type checker says depends on its version and on installed stubs, and nobody has
+said yet that these are the right ones.
 
 The files are those of one commit. A job's checks are read from its *base*, so that a change cannot choose the
 checks that judge it.
@@ -43,7 +45,11 @@ READ: frozenset[str] = frozenset(
         "PKG-INFO",
     }
 )  # fmt: skip
-"""The only files whose content matters. All stand at the root."""
+"""The files whose content matters, at the root; those that :data:`REQUIREMENTS` matches are read too."""
+
+REQUIREMENTS = re.compile(
+    r"(?:requirements/)?[\w.-]*requirements[\w.-]*\.(?:txt|in)|requirements/[\w.-]+\.(?:txt|in)"
+)
 
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_CHECKS = 50
@@ -111,9 +117,9 @@ def detect(files: Files) -> Detected:
         return Detected(found=configured, fixers=fixers, configured=True)
     found: list[Found] = []
     notes: list[str] = []
-    for detector in (_pytest, _ruff, _mypy, _npm, _cargo, _go):
+    for detector in (_tests, _ruff, _mypy, _npm, _cargo, _go):
         found += detector(files, notes)
-    if not any(one.check.name in ("pytest", "npm test", "cargo test", "go test") for one in found):
+    if not any(one.check.required for one in found):
         found += _make_and_just(files) or _tox_and_nox(files, notes)
     elif (task := _make_and_just(files)) and len(notes) < 20:
         notes.append(f"`{shlex.join(task[0].check.argv)}` exists too; the tests are run directly instead")
@@ -228,16 +234,30 @@ def _found(
     return Found(check=CheckSpec(name=name, argv=argv, timeout_s=timeout_s, required=required), reason=reason)
 
 
-def _pytest(files: Files, notes: list[str]) -> list[Found]:
+def _tests(files: Files, notes: list[str]) -> list[Found]:
+    found = _pytest(files, notes)
+    if found and not _pytest_configured(files):
+        for path in files.paths:
+            # A test package that can be run is how a suite with its own runner says so: `python -m tornado.test`.
+            if own := re.fullmatch(r"(?:src/)?((?:[A-Za-z_]\w*/)+tests?)/__main__\.py", path):
+                module = own[1].replace("/", ".")
+                argv = ["python", "-m", module]
+                return [_found("tests", argv, f"the runnable package {module}", timeout_s=TEST_TIMEOUT_S)]
+    return found
+
+
+def _pytest_configured(files: Files) -> str:
     tool = files.toml("pyproject.toml").get("tool", {})
-    configured = (
+    return (
         ("[tool.pytest] in pyproject.toml" if "pytest" in tool else "")
-        or next(
-            (n for n in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml") if n in files.texts), ""
-        )
+        or next((name for name in _PYTEST_FILES if name in files.texts), "")
         or ("[pytest] in tox.ini" if files.ini("tox.ini").has_section("pytest") else "")
         or ("[tool:pytest] in setup.cfg" if files.ini("setup.cfg").has_section("tool:pytest") else "")
     )
+
+
+def _pytest(files: Files, notes: list[str]) -> list[Found]:
+    configured = _pytest_configured(files)
     tests = [path for path in files.paths if _TEST_FILE.search(path) and not _SKIPPED.search(path)]
     if not tests:
         odd = [path for path in files.paths if _IN_TESTS.match(path)]
@@ -254,7 +274,7 @@ def _ruff(files: Files, notes: list[str]) -> list[Found]:
     where = ruff_config(files)
     if where is None:
         return []
-    return [_found("ruff", ["ruff", "check", "--no-cache", "."], where)]
+    return [_found("ruff", ["ruff", "check", "--no-cache", "."], where, required=False)]
 
 
 def ruff_config(files: Files) -> str | None:
@@ -280,7 +300,6 @@ def _mypy(files: Files, notes: list[str]) -> list[Found]:
     targets: list[str] = []
     if not any(key in section for key in ("files", "packages", "modules")):
         targets = _packages(files) or ["."]
-    # Types depend on installed stubs more than any other check, so a detected one does not stop a landing.
     return [_found("mypy", ["mypy", *targets], where, timeout_s=600.0, required=False)]
 
 

@@ -15,7 +15,7 @@ import msgspec
 from pushpals.protocol.events import Artifact, CheckFinished, TaskProgress
 from pushpals.protocol.jobs import CheckSpec, Job, JobResult
 from pushpals.protocol.times import Clock
-from pushpals.work.checks import BadConfig, Detected, Files, detect, local_modules, pick
+from pushpals.work.checks import BadConfig, Detected, Files, detect, pick
 from pushpals.work.commit_files import files_at
 from pushpals.work.executors.base import Limits, Mount
 from pushpals.work.git.repo import BareRepo
@@ -188,7 +188,7 @@ class JobContext:
     ) -> Checked:
         """Run one check on a fresh checkout of ``commit`` (the base), and tell of its receipt."""
         commit, tree = commit or self.base, tree or self.tree
-        local = local_modules((await self.files()).paths)
+        files = await self.files()
         async with self._pool.acquire(commit, f"{self.job.id} {spec.name}") as fresh:
             checked = await run_check(
                 self.tools,
@@ -198,7 +198,7 @@ class JobContext:
                 commit=commit,
                 tree=tree,
                 run_by=self.worker_id,
-                local=local,
+                files=files,
                 remaining_s=self.remaining_s,
             )
         if tell:

@@ -31,6 +31,7 @@ from pushpals.work.executors.base import Level
 from pushpals.work.executors.profile import HOME as SANDBOX_HOME
 from pushpals.work.executors.profile import TREE as SANDBOX_TREE
 from pushpals.work.reports import tool_of
+from pushpals.work.standin import pytest_plugins
 
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -47,6 +48,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[Path, ...]
     toolchain: tuple[Path, ...]
     extra: Mapping[str, str] = {}
+    plugins: Mapping[str, str] = {}
+    """pytest plug-ins by distribution, if pytest is here only because Push Pals brought it."""
     digest: str = ""
     """Over platform, interpreters, installed distributions and the names of ``extra``."""
 
@@ -121,6 +124,7 @@ def build_environment(
         folders=tuple(kept),
         toolchain=tuple(shown),
         extra=variables,
+        plugins=_own_plugins(kept, (running or Path(sys.prefix)) / "bin"),
         digest=_digest(kept, variables),
     )
 
@@ -139,6 +143,11 @@ def _prefixes(folder: Path) -> list[Path]:
     if python.exists():
         found.append(python.resolve().parent.parent)
     return [path for path in found if path != Path("/")]
+
+
+def _own_plugins(folders: Sequence[Path], own: Path) -> dict[str, str]:
+    first = next((folder for folder in folders if (folder / "pytest").exists()), None)
+    return pytest_plugins(own) if first == own else {}
 
 
 def _digest(folders: Iterable[Path], extra: Mapping[str, str]) -> str:

@@ -225,7 +225,7 @@ def _read_pytest(outcome: Outcome, report: TestReport | None, local: Collection[
     if code == 5:
         return Reading(verdict="could_not_run", counts=counts, detail="no tests were collected")
     foreign = [name for name in missing_modules(_text(outcome)) if name not in local]
-    if code == 1:
+    if code == 1 and (counts is not None or not foreign):
         return Reading(verdict="failed", counts=counts, failures=failures, detail=_missing_note(foreign))
     if code == 2 and not foreign and (failures or (counts is not None and counts.errors)):
         return Reading(
@@ -271,14 +271,17 @@ def _read_other(outcome: Outcome) -> Reading:
     if outcome.exit_code in (126, 127):
         return Reading(verdict="could_not_run", detail=last or f"exit {outcome.exit_code}")
     detail = f"exit {outcome.exit_code}" + (f": {last}" if last else "")
-    return Reading(verdict="failed", counts=_counts_from_summary(text), detail=detail)
+    # unittest prints a header for each failure: `FAIL: test_x (module.Class.test_x)`.
+    named = re.findall(r"^(?:FAIL|ERROR): (\S+ \([\w.]+\))", text, re.M)
+    failures = [_bounded(name) for name in dict.fromkeys(named)][:MAX_FAILURES]
+    return Reading(verdict="failed", counts=_counts_from_summary(text), failures=failures, detail=detail)
 
 
 def _counts_from_summary(text: str) -> Counts | None:
-    """The last summary line of pytest, such as ``3 failed, 10 passed, 1 skipped in 0.12s``."""
+    """The last summary of pytest (``3 failed, 10 passed in 0.12s``) or of unittest (``Ran 13 tests in …``)."""
     lines = re.findall(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s\b.*$", text, re.M)
     if not lines:
-        return None
+        return _counts_of_unittest(text)
     seen = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", lines[-1])}
     return Counts(
         passed=seen.get("passed", 0) + seen.get("xpassed", 0),
@@ -286,6 +289,17 @@ def _counts_from_summary(text: str) -> Counts | None:
         errors=seen.get("error", 0) + seen.get("errors", 0),
         skipped=seen.get("skipped", 0) + seen.get("xfailed", 0),
     )
+
+
+def _counts_of_unittest(text: str) -> Counts | None:
+    ran = re.findall(r"^Ran (\d+) tests? in [\d.]+s$", text, re.M)
+    if not ran:
+        return None
+    last = re.findall(r"^(?:OK|FAILED)(?: \(([^)\n]*)\))?$", text, re.M)
+    seen = {word: int(number) for word, number in re.findall(r"(\w+)=(\d+)", last[-1] if last else "")}
+    failed, errors, skipped = (seen.get(word, 0) for word in ("failures", "errors", "skipped"))
+    passed = max(0, int(ran[-1]) - failed - errors - skipped)
+    return Counts(passed=passed, failed=failed, errors=errors, skipped=skipped)
 
 
 def _named(name: str, report: TestReport | None) -> str:

@@ -39,6 +39,10 @@ RULES: tuple[str, ...] = (
 )  # fmt: skip
 """What "fix the lint" means in a repository that names no rules. All of it has been in ruff for years."""
 
+DISTRUSTED: tuple[str, ...] = ("RUF022", "RUF023")
+"""Called safe by ruff, but sorting ``__all__`` and ``__slots__`` changes what a program sees at run time: it
+broke a test of attrs 24.2.0 here."""
+
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One finding of ``ruff check``. ``fixable`` means by a safe fix."""
@@ -69,11 +73,12 @@ def lint_options(files: Files) -> list[str]:
         options += ["--isolated", "--select", ",".join(RULES)]
         return options + (["--target-version", target] if target else [])
     # What a configuration adds to the safe ones cannot be taken back by another; it can be left unfixed.
-    unfixable = _codes(lint.get("unfixable")) + _codes(lint.get("extend-safe-fixes"))
-    if unfixable:
-        options += ["--unfixable", ",".join(dict.fromkeys(unfixable))]
+    unfixable = [*_codes(lint.get("unfixable")), *_codes(lint.get("extend-safe-fixes")), *DISTRUSTED]
+    options += ["--unfixable", ",".join(dict.fromkeys(unfixable))]
     ignored = _codes(lint.get("ignore")) + _codes(lint.get("extend-ignore"))
-    if not _codes(lint.get("select")):
+    selected = _codes(lint.get("select"))
+    # ALL names nothing: it is whatever the installed version has.
+    if not selected or "ALL" in selected:
         options += ["--select", ",".join([*RULES, *_codes(lint.get("extend-select"))])]
     if "target-version" not in settings and target is None:
         ignored.append("UP")

@@ -6,23 +6,29 @@ test by test stands in the receipt's ``argv``, as everything that was run does.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import stat
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
 from pushpals.protocol.jobs import CheckSpec, Evidence
-from pushpals.work.executors.base import ExecutorUnavailable, Limits, Place
+from pushpals.work.checks import Files, local_modules
+from pushpals.work.executors.base import ExecutorUnavailable, Limits, Mount, Place
 from pushpals.work.git.nofollow import open_below
 from pushpals.work.reports import MAX_REPORT_BYTES, Reading, TestReport, parse_junit, read, tool_of
+from pushpals.work.standin import unwanted_plugins, write_standin
 from pushpals.work.tools import Call, Ran, Shelf, Tools
 
 REPORT = ".pushpals-report.xml"
 """Written by pytest into the tree that is thrown away, read without following links, and removed."""
+
+STANDIN_AT = "/standin"
+"""Where a sandbox shows the stand-in for the project's own metadata."""
 
 MIN_WALL_S = 1.0
 
@@ -44,11 +50,14 @@ async def run_check(
     tree: str,
     run_by: str,
     local: Collection[str] = (),
+    files: Files | None = None,
     remaining_s: float = float("inf"),
 ) -> Checked:
     """Run ``spec`` in ``place``, which holds ``commit``. Never raises for what the check does.
 
-    ``local`` are the repository's own module names, ``remaining_s`` bounds the check's own time limit.
+    ``files`` are those of the commit, or of its base; they say what the project is called and which plug-ins
+    it wants (see :mod:`pushpals.work.standin`). ``local`` are the repository's own module names, taken from
+    ``files`` if they are given. ``remaining_s`` bounds the check's own time limit.
     """
     wall_s = min(spec.timeout_s, remaining_s)
     blank = Evidence(
@@ -64,13 +73,16 @@ async def run_check(
     if wall_s < MIN_WALL_S:
         return Checked(evidence=replace(blank, detail="the job's time was used up before it"))
     note = ""
+    if files is not None:
+        local = local_modules(files.paths)
     try:
-        argv, ran, report = await _attempt(tools, place, spec, wall_s, ())
+        beside = await asyncio.to_thread(_beside, tools, files, spec.argv)
+        argv, ran, report = await _attempt(tools, place, spec, wall_s, beside, ())
         if _needs_missing_plugin(ran, argv):
             refused = ran.output.strip().splitlines()[-1][:200] if ran.output.strip() else ""
             note = "the repository's addopts need a plugin that is not installed and were left out"
             note = f"{note} ({refused})" if refused else note
-            argv, ran, report = await _attempt(tools, place, spec, wall_s, ("-o", "addopts="))
+            argv, ran, report = await _attempt(tools, place, spec, wall_s, beside, ("-o", "addopts="))
     except ExecutorUnavailable as error:
         return Checked(evidence=replace(blank, detail=f"no sandbox: {error}"))
     reading = read(tool_of(spec.argv), ran.outcome, report, local)
@@ -93,8 +105,29 @@ async def run_check(
     return Checked(evidence=evidence, report=report)
 
 
+class _Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check finds beside the tree."""
+
+    env: dict[str, str] = {}
+    mounts: tuple[Mount, ...] = ()
+    python_path: tuple[str, ...] = ()
+
+
+def _beside(tools: Tools, files: Files | None, argv: Sequence[str]) -> _Beside:
+    if files is None or tool_of(argv) in ("ruff", "ruff-format", "mypy", "typos"):
+        return _Beside()
+    off = unwanted_plugins(tools.environment.plugins, files)
+    env = {"PYTEST_ADDOPTS": " ".join(f"-p no:{name}" for name in off)} if off else {}
+    folder = write_standin(tools.home / "standin", files)
+    if folder is None:
+        return _Beside(env=env)
+    if tools.executor.level == "none":
+        return _Beside(env=env, python_path=(str(folder),))
+    return _Beside(env=env, mounts=(Mount(source=folder, at=STANDIN_AT),), python_path=(STANDIN_AT,))
+
+
 async def _attempt(
-    tools: Tools, place: Place, spec: CheckSpec, wall_s: float, more: tuple[str, ...]
+    tools: Tools, place: Place, spec: CheckSpec, wall_s: float, beside: _Beside, more: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Ran, TestReport | None]:
     reads = tool_of(spec.argv) == "pytest" and not any(w.startswith("--junit") for w in spec.argv)
     argv = (*spec.argv, *more, *((f"--junitxml={REPORT}",) if reads else ()))
@@ -105,6 +138,9 @@ async def _attempt(
             tool=f"check:{spec.name}",
             cwd=spec.cwd,
             limits=Limits(wall_s=wall_s, output_bytes=8 * 1024 * 1024),
+            env=beside.env,
+            mounts=beside.mounts,
+            python_path=beside.python_path,
         ),
     )
     data = take_file(place.tree, spec.cwd, REPORT) if reads else None

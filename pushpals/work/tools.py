@@ -59,6 +59,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     network: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
+    python_path: tuple[str, ...] = ()
+    """Put before the usual ``PYTHONPATH``."""
     quiet: bool = False
     keep: bool = True
     """Store the whole output as an artifact when the event cannot hold it."""
@@ -102,7 +104,8 @@ class Tools:
         self.environment = environment
         self._outbox = outbox
         self._shelf = shelf
-        self._home = home
+        self.home = home
+        """A folder of the attempt, outside the tree."""
         self._new_id = new_id
         self._task_id = task_id or None
         self.secrets = tuple(secrets)
@@ -201,9 +204,10 @@ class Tools:
     def _variables(self, place: Place, call: Call) -> dict[str, str]:
         src = (place.tree / "src").is_dir() and not (place.tree / "src").is_symlink()
         base = self.environment.variables(
-            call.argv, level=self.executor.level, tree=place.tree, home=self._home, src=src
+            call.argv, level=self.executor.level, tree=place.tree, home=self.home, src=src
         )
-        return {**base, **call.env}
+        path = [*call.python_path, *filter(None, [base.get("PYTHONPATH")])]
+        return {**base, **({"PYTHONPATH": ":".join(path)} if path else {}), **call.env}
 
 
 class _Sink:

@@ -8,7 +8,6 @@ from pushpals.client import HubClient
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import CheckSpec, Evidence
 from pushpals.protocol.records import StoredArtifact
-from pushpals.work.checks import local_modules
 from pushpals.work.commit_files import detect_at, files_at
 from pushpals.work.environment import Environment
 from pushpals.work.executors.base import Executor
@@ -64,7 +63,7 @@ class SandboxedVerifier:
             home=self._home,
             new_id=self._new_id,
         )
-        local = local_modules((await files_at(self._repo, commit)).paths)
+        files = await files_at(self._repo, commit)
         async with self._pool.acquire(commit, self._run_by) as workspace:
             checked = await run_check(
                 tools,
@@ -74,7 +73,7 @@ class SandboxedVerifier:
                 commit=commit,
                 tree=tree,
                 run_by=self._run_by,
-                local=local,
+                files=files,
             )
         return checked.evidence
 

@@ -32,6 +32,9 @@ ENTRY_POINTS = "pushpals.executors"
 EXIT_NO_SANDBOX = 78
 """EX_CONFIG of sysexits: the machine must be set up differently before this can work."""
 
+SANDBOX_LIMITS = Limits(cpu_s=600, processes=256)
+"""For one command of a person's. Without a sandbox the limit on processes would count all of the user's."""
+
 
 def executor_names() -> tuple[str, ...]:
     return tuple(sorted(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS)))
@@ -115,7 +118,7 @@ async def run_once(
             cwd=cwd,
             env=base_env(executor, place),
             stdin=stdin,
-            limits=limits or Limits(),
+            limits=limits or (SANDBOX_LIMITS if report.level == "full" else Limits()),
             network=tuple(network),
         )
         return await executor.run(place, command, on_output), report

@@ -33,6 +33,12 @@ from pushpals.work.executors.proxy_request import Request, parse_request
 
 CHUNK_BYTES = 64 * 1024
 
+LINGER_S = 1.0
+"""How long a refused client may go on talking before the line is cut."""
+
+CROWD = 4
+"""This many times the allowed connections, and the next one is not even told why it is refused."""
+
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Addresses of a name. Raises OSError when there are none."""
 
@@ -154,7 +160,7 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         link = _Link(task, reader, writer)
-        if self._closed:
+        if self._closed or len(self._links) >= CROWD * self._limits.connections:
             link.shut()
             return
         self._links.add(link)
@@ -323,9 +329,20 @@ class Proxy:
             status = b"400 Bad Request" if refused.code == "net.bad-request" else b"403 Forbidden"
             head = b"HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n" % (status, len(body))
             link.writer.write(head + b"Connection: close\r\n\r\n" + body)
-            with contextlib.suppress(OSError, TimeoutError):
-                await asyncio.wait_for(link.writer.drain(), 1.0)
-        self._tell(event)
+            self._tell(event)
+            await _linger(link)
+        else:
+            self._tell(event)
+
+
+async def _linger(link: _Link) -> None:
+    """Let the client read the refusal: closing with bytes of its own unread would throw that away."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            await link.writer.drain()
+            link.writer.write_eof()
+            while await link.reader.read(CHUNK_BYTES):
+                pass
 
 
 @contextlib.asynccontextmanager

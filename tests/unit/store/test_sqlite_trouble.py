@@ -14,10 +14,14 @@ import pytest
 
 from pushpals.protocol.events import Message
 from pushpals.protocol.records import Session
-from pushpals.store.base import Remembered, StoreBusy, Tx
+from pushpals.store.base import Remembered, StoreBusy, StoreClosed, Tx
 from pushpals.store.sqlite import SqliteStore, open_store
-from pushpals.store.sqlite.checkpoint import LOG_BYTES, LONG_LOG
-from pushpals.testing.contracts.store import NOW, SESSION, Bench
+from pushpals.store.sqlite.checkpoint import LOG_BYTES, LONG_LOG, Checkpointer
+from pushpals.store.sqlite.connecting import connect, open_database
+from pushpals.store.sqlite.tx import Group
+from pushpals.store.sqlite.waiting import WaitingWrites, Write
+from pushpals.store.sqlite.writer import Writer
+from pushpals.testing.contracts.store import NOW, OPERATOR, SESSION, Bench
 
 FULL_DISK = Path(__file__).with_name("full_disk.py")
 
@@ -169,6 +173,30 @@ async def test_a_replicator_can_have_the_log_to_itself(tmp_path: Path) -> None:
     assert (tmp_path / "hub.db-wal").stat().st_size > LOG_BYTES
     assert (tmp_path / "hub.db").stat().st_size < LOG_BYTES
     await store.close()
+
+
+class BrokenCheckpointer(Checkpointer):
+    def wrote(self, group: Group) -> None:
+        raise RuntimeError("a bug")
+
+
+async def test_nobody_waits_for_a_writer_that_died(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    connection = open_database(path, synchronous="full", busy_s=5)
+    checkpointer = BrokenCheckpointer(path, connect)
+    waiting = WaitingWrites(max_waiting=10, max_weight=10)
+    writer = Writer(connection, waiting, checkpointer, on_commit=lambda events: None, new_id=str)
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[None]] = [loop.create_future() for _ in range(3)]
+    for future in futures:
+        waiting.offer(Write(lambda tx: tx.put(SESSION), OPERATOR, NOW, 1, future))
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreClosed}
+    with pytest.raises(StoreClosed):
+        waiting.offer(Write(lambda tx: None, OPERATOR, NOW, 1, loop.create_future()))
+    await writer.ended
+    checkpointer.close()
+    connection.close()
 
 
 def tampered(path: Path, *commands: str) -> None:

@@ -138,9 +138,12 @@ class Client:
         reader, writer = await self.connect()
         writer.write(request)
         async with asyncio.timeout(PATIENCE_S):
-            with contextlib.suppress(ConnectionError):
+            try:
                 return await reader.read()
-        return b""
+            except ConnectionError:
+                return b""
+            finally:
+                writer.close()
 
     async def tunnel(
         self, target: str, name: str | None = None

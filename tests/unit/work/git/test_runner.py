@@ -82,6 +82,7 @@ def test_the_environment_is_built_from_nothing(tmp_path: Path) -> None:
         "GIT_EDITOR",
         "GIT_LFS_SKIP_SMUDGE",
         "GIT_LITERAL_PATHSPECS",
+        "GIT_NO_LAZY_FETCH",
         "GIT_NO_REPLACE_OBJECTS",
         "GIT_PAGER",
         "GIT_TERMINAL_PROMPT",

@@ -168,6 +168,18 @@ async def test_a_rule_of_the_remote_is_told_in_its_words_and_passes_when_it_is_l
     assert await land(stage.repo, stage.remote, intent) == Landed(at=intent.new)
 
 
+async def test_a_person_s_checkout_is_never_moved_under_their_feet(stage: Stage) -> None:
+    intent = await stage.intent("j", {"a.txt": "new\n"})
+    stage.work.checkout("main")
+    stage.work.git("update-ref", BRANCH, intent.jobs[0].head)
+    own = parse_remote(stage.work.path)
+    outcome = await land(stage.repo, own, intent)
+    assert isinstance(outcome, RemoteRefused)
+    assert (outcome.kind, outcome.refs) == ("rule", (TARGET,))
+    assert stage.work.sha("main") == intent.old
+    assert stage.work.git("status", "--porcelain") == ""
+
+
 async def test_a_lock_on_the_remote_may_pass(stage: Stage) -> None:
     intent = await stage.intent("j", {"a.txt": "new\n"})
     lock = stage.upstream.path / "refs/heads/main.lock"
