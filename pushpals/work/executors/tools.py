@@ -76,7 +76,8 @@ def refused(tree: Path, command: Command) -> str | None:
 
 
 _FAILED = re.compile(
-    rb"(?:\S*(?:setpriv|prlimit): failed to execute .*|\S*env: '.*'): (?P<why>[^\n:]*)\n(?:\S*env: use [^\n]*\n)?",
+    rb"(?:\S*(?:setpriv|prlimit): failed to execute .*|\S*env: '.*')"
+    rb": (?P<why>[^\n:]*)\n(?:\S*env: use [^\n]*\n)?",
     re.DOTALL,
 )
 
