@@ -86,7 +86,9 @@ class Slot:
                 await self._check_out(cache, base)
                 await self._verify(cache, base)
             self.base = base
-            self._entries = {encode_path(entry.path): entry for entry in await cache.tree_entries(base)}
+            self._entries = {
+                encode_path(entry.path): entry for entry in await cache.tree_entries(base, sizes=False)
+            }
             self.submodules = tuple(path for path, entry in self._entries.items() if entry.mode == GITLINK)
         await asyncio.to_thread(self._make_git_dir, cache, base, owner)
         self._handed_out = await asyncio.to_thread(signatures, self.tree, self._files())
@@ -151,7 +153,7 @@ class Slot:
         return problems
 
     async def _to_base(self, cache: BareRepo, base: Sha) -> bool:
-        entries = await cache.tree_entries(base)
+        entries = await cache.tree_entries(base, sizes=False)
         keep = {encode_path(entry.path): entry.mode for entry in entries}
         await asyncio.to_thread(prune, self.tree, keep, self._trash)
         left = await asyncio.to_thread(empty, self._trash)

@@ -28,6 +28,7 @@ from pushpals.work.git.changes import (
 )
 from pushpals.work.git.commits import CommitInfo, parse_commit
 from pushpals.work.git.errors import GitError
+from pushpals.work.git.locks import RepositoryBusy as RepositoryBusy
 from pushpals.work.git.locks import file_lock
 from pushpals.work.git.names import Sha, as_ref, as_sha, encode_path, is_sha, zero
 from pushpals.work.git.pushes import PushReport, RefUpdate, parse_porcelain, push_arguments
@@ -201,8 +202,8 @@ class BareRepo:
         rows = (line.split() for line in result.stdout.decode("ascii").splitlines())
         return {as_sha(sha): int(size) for sha, size in rows if size != "missing"}
 
-    async def tree_entries(self, treeish: str, *, sizes: bool = False) -> tuple[TreeEntry, ...]:
-        """All leaves of a tree, in git's order. ``sizes`` costs a look at every object."""
+    async def tree_entries(self, treeish: str, *, sizes: bool = True) -> tuple[TreeEntry, ...]:
+        """All leaves of a tree, in git's order. Without ``sizes`` no object needs to be looked at."""
         result = await self.run(
             ["ls-tree", "-r", "-z", *(["--long"] if sizes else []), "--full-tree", as_sha(treeish)],
             read_only=True,
