@@ -23,7 +23,7 @@ from pushpals.work.reports import (
 JUNIT = b"""<?xml version="1.0" encoding="utf-8"?>
 <testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4">
 <testcase classname="tests.test_a" name="test_good" time="0.001" />
-<testcase classname="tests.test_a" name="test_bad"><failure message="assert 1 == 2">long text</failure></testcase>
+<testcase classname="tests.test_a" name="test_bad"><failure message="assert 1 == 2">text</failure></testcase>
 <testcase classname="tests.test_a" name="test_skipped"><skipped type="pytest.skip" message="no" /></testcase>
 <testcase classname="" name="tests.test_b"><error message="collection failure">x
 E   ModuleNotFoundError: No module named 'gone'</error></testcase>
