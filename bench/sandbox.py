@@ -1,8 +1,8 @@
 """What a command costs in the sandbox, compared with the same command as a plain child process.
 
 Every round runs the same program once in each way, in a new order each time, so that a noisy
-neighbour hits all of them alike. Times are wall clock from the call to the reaped exit, with the process's own
-start-up in them. The target is at most 25 ms more than a plain process at the median.
+neighbour hits all of them alike. Times are wall clock from the call to the reaped exit, the program's
+start-up included. The target is at most 25 ms more than a plain process at the median.
 
     python bench/sandbox.py [--json] [--rounds N]
 """

@@ -32,7 +32,7 @@ REPOSITORY_FILE: Final = "pushpals.toml"
 Scope = Literal["repository", "operator"]
 
 _OTHERS: Final = frozenset({"checks", "policy"})
-"""What ``pushpals.work.checks`` and ``pushpals.policy`` read: from a job's base commit, never from a working tree."""
+"""What ``pushpals.work.checks`` and ``pushpals.policy`` read: from a job's base commit."""
 
 
 class ConfigError(ValueError):
@@ -50,8 +50,8 @@ def _is(key: str, env: str | None, scope: Scope, says: str, *, secret: bool = Fa
 
 
 class AgentSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One coding agent. ``pass_env`` names variables of the operator's that it gets; their values are redacted
-    everywhere. ``network`` are the ``host:port`` pairs that it may reach."""
+    """One coding agent. ``pass_env`` names variables of the operator's that it gets; their values are
+    redacted everywhere. ``network`` are the ``host:port`` pairs that it may reach."""
 
     command: tuple[str, ...]
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 1_500.0
@@ -80,8 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "landing.remote",
             "PUSHPALS_REMOTE",
             "repository",
-            "The name of the git remote where that branch lives. Without it: the branch's upstream, else origin, "
-            "else a bare repository in the data directory.",
+            "The name of the git remote where that branch lives. "
+            "Without it: the branch's upstream, else origin, else a bare repository in the data directory.",
         ),
     ] = None
     data_dir: Annotated[
@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "worker.path",
             "PUSHPALS_WORKER_PATH",
             "operator",
-            "Folders of programs that checks and fixers find first. The checkout's own .venv is found without it.",
+            "Folders of programs that checks find first. The checkout's own .venv is found without it.",
         ),
     ] = ()
     agents: Annotated[
@@ -173,7 +173,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "landing.token",
             "PUSHPALS_GIT_TOKEN",
             "operator",
-            "The password or token for an https remote. Only the pusher and the fetching side of a worker hold it.",
+            "The password or token for an https remote. "
+            "Only the pusher and the fetching side of a worker hold it.",
             secret=True,
         ),
     ] = None
@@ -241,7 +242,7 @@ def fields() -> tuple[Field, ...]:
                 scope=extra["scope"],
                 help=meta.description or "",
                 secret=extra["secret"],
-                default=field.default,
+                default={} if field.default is msgspec.NODEFAULT else field.default,
                 type=hints[field.name],
             )
         )
@@ -309,6 +310,19 @@ def data_dir(settings: Settings, repository: Path, env: Mapping[str, str]) -> Pa
             "settings", "data_dir", f"{chosen} is inside the working tree; choose a place outside it"
         )
     return chosen
+
+
+def read_table(path: Path, name: str) -> dict[str, Any]:
+    """One table of a file, for the package that gives it meaning; empty if there is none."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8")).get(name, {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "(file)", f"cannot be read as TOML: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError(str(path), name, "a table is expected")
+    return found
 
 
 def _split(line: str, where: str, key: str) -> list[str]:

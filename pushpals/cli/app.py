@@ -83,7 +83,7 @@ class App:
         if url is None:
             running = self.running
             if running is None:
-                where = self.repository_if_any or self.start.absolute()
+                where = self.start.absolute() if settings.data_dir else self.repository
                 raise NotRunning(f"nothing runs for {where}; start it with: pushpals up")
             url = running.url
         return HubClient(url, settings.token or self._kept_token(role), backoff=backoff)

@@ -55,7 +55,7 @@ def find(start: Path) -> Path:
     top = done.stdout.strip()
     if done.returncode != 0 or not top:
         raise CheckoutError(
-            f"{start} is not in a git working tree; go into one, or name it with -C, or make one with: git init"
+            f"{start} is not in a git working tree; go into one, name it with -C, or make one: git init"
         )
     return Path(top)
 
@@ -149,7 +149,7 @@ def _remote_name(checkout: Path, wanted: str | None) -> str | None:
     if wanted is not None:
         if wanted not in names:
             raise CheckoutError(
-                f"landing.remote says {wanted!r}, and there is no such git remote; there are: {', '.join(names) or 'none'}"
+                f"landing.remote says {wanted!r}, no git remote; there are: {', '.join(names) or 'none'}"
             )
         return wanted
     branch = current_branch(checkout)

@@ -6,9 +6,9 @@ import click
 from click.shell_completion import get_completion_class
 
 _WHERE = {
-    "bash": 'add to ~/.bashrc:                      eval "$(pushpals completion bash)"',
-    "zsh": 'add to ~/.zshrc:                       eval "$(pushpals completion zsh)"',
-    "fish": "save as a file that fish reads:        pushpals completion fish > ~/.config/fish/completions/pushpals.fish",
+    "bash": 'add to ~/.bashrc:  eval "$(pushpals completion bash)"',
+    "zsh": 'add to ~/.zshrc:  eval "$(pushpals completion zsh)"',
+    "fish": "save where fish looks:  pushpals completion fish > ~/.config/fish/completions/pushpals.fish",
 }
 
 

@@ -24,8 +24,8 @@ def db() -> None:
 def backup(app: App, target: Path) -> None:
     """Copy the database, in one consistent step, while the hub runs or not.
 
-    TARGET is a file that does not exist yet, or a folder. Artifacts lie beside the database as plain files, named by
-    their hash: copy the folder with any tool, before or after.
+    TARGET is a file that does not exist yet, or a folder. Artifacts lie beside the database as plain
+    files, named by their hash: copy the folder with any tool, before or after.
 
     \b
     Examples:

@@ -42,10 +42,10 @@ class Failed(click.ClickException):
         super().__init__(message)
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
         self.code = code
+        self.as_json = False
 
     def show(self, file: Any = None) -> None:
-        context = click.get_current_context(silent=True)
-        if context is not None and context.meta.get("pushpals.json"):
+        if self.as_json:
             body = {"ok": False, "error": self.message, "code": self.code}
             click.echo(msgspec.json.encode(body).decode(), err=True)
         else:

@@ -24,8 +24,8 @@ from pushpals.work.checks import MAX_CONFIG_BYTES, READ, BadConfig, Detected, Fi
 def init(app: App, yes: bool, only_show: bool, as_json: bool) -> None:
     """Find this repository's checks, show them, and write pushpals.toml when you say yes.
 
-    Nothing of the repository is run or imported for this. Push Pals works without the file: then the same checks
-    are detected for every job. With the file, the list is yours: edit it, commit it.
+    Nothing of the repository is run or imported for this. Push Pals works without the file: then the same
+    checks are detected for every job. With the file, the list is yours: edit it, commit it.
 
     \b
     Examples:
@@ -90,7 +90,7 @@ def describe(detected: Detected) -> None:
 
 
 def write_toml(checks: tuple[CheckSpec, ...]) -> str:
-    """``pushpals.toml`` with these checks. Strings are written as JSON, which TOML's basic strings contain."""
+    """``pushpals.toml`` with these checks. Strings are written as JSON, which is valid TOML."""
     parts = ["# How Push Pals checks this repository. Read from the base commit of each job.\n"]
     for check in checks:
         parts.append(

@@ -20,7 +20,7 @@ from pushpals.client import HubClient
 @json_option
 @command
 async def log(hub: HubClient, app: App, job_id: str | None, quiet: bool, as_json: bool) -> None:
-    """Tell the story of a job: message, plan, commands and outputs, diff, checks, approval and by whom, landing.
+    """Tell the story of a job: message, plan, commands and outputs, diff, checks, approval, landing.
 
     Without --job it tells the whole session.
 

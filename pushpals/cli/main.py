@@ -36,7 +36,6 @@ COMMANDS: dict[str, Row] = {
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),
     "worker": Row("parts:worker", _RUN, "Run only one worker."),
     "pusher": Row("parts:pusher", _RUN, "Run only the serial-pusher."),
-    "local": Row("parts:local", _RUN, "Run the Local Buddy: answers about your checkout, changes nothing."),
     "say": Row("say:say", _TALK, "Say something to the team."),
     "tail": Row("tail:tail", _TALK, "Follow the conversation and the work, live."),
     "log": Row("log:log", _LOOK, "Tell the story of a job, or of the session."),
@@ -99,20 +98,19 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        from pushpals.cli.errors import as_failure
-
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except BaseExceptionGroup as group:
-            failures = [found for error in _leaves(group) if (found := as_failure(error)) is not None]
-            if failures:
-                raise failures[0] from group
+        except (click.UsageError, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            failure = as_failure(error)
+            from pushpals.cli.errors import as_failure
+
+            leaves = _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+            failure = next((found for leaf in leaves if (found := as_failure(leaf)) is not None), None)
             if failure is None:
+                raise
+            failure.as_json = bool(ctx.meta.get("pushpals.json"))
+            if failure is error:
                 raise
             raise failure from error
 
@@ -120,7 +118,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every command explains itself: pushpals COMMAND --help. Exit codes: 0 done, 1 the answer is no, 2 usage, "
+    epilog="Every command explains itself: pushpals COMMAND --help. "
+    "Exit codes: 0 done, 1 the answer is no, 2 usage, "
     "3 no hub runs, 4 refused, 78 no sandbox.",
 )
 @click.version_option(__version__, prog_name="pushpals")
@@ -167,11 +166,9 @@ def main() -> None:
     cli.main(prog_name="pushpals", args=sys.argv[1:])
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> list[Exception]:
+def _leaves(group: ExceptionGroup[Exception]) -> list[Exception]:
+    """What went wrong inside of a task group."""
     found: list[Exception] = []
     for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found += _leaves(error)
-        elif isinstance(error, Exception):
-            found.append(error)
+        found += _leaves(error) if isinstance(error, ExceptionGroup) else [error]
     return found

@@ -48,7 +48,7 @@ def settings_page() -> str:
     for field in config.fields():
         env = f"`{field.env}`" if field.env else "—"
         default = (
-            "—" if field.default in (None, (), "") else f"`{msgspec.json.encode(field.default).decode()}`"
+            "—" if field.default in (None, (), {}, "") else f"`{msgspec.json.encode(field.default).decode()}`"
         )
         who = "repository, operator" if field.scope == "repository" else "operator"
         rows.append(f"| `{field.key}` | {env} | {who} | {default} | {field.allowed} | {field.help} |")
@@ -57,8 +57,8 @@ def settings_page() -> str:
             _NOTE.format(source="`pushpals/config.py`"),
             "# Settings\n",
             inspect.cleandoc(config.__doc__ or "").replace("``", "`"),
-            "\nA variable that holds a list is split into words like a command line. `pushpals config show --origin` "
-            "shows what is in force and why.\n",
+            "\nA variable that holds a list is split into words like a command line. "
+            "`pushpals config show --origin` shows what is in force and why.\n",
             *rows,
             "\n`[[checks]]` in `pushpals.toml` names the repository's checks ([how](../howto/checks.md)).",
             "",

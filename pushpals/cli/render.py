@@ -17,7 +17,8 @@ from pushpals.protocol.times import parse_stamp
 
 VERDICTS = {"passed": "green", "failed": "red", "timed_out": "red", "could_not_run": "yellow"}
 LANDING_STATES = {
-    "landed": "green", "noop": "green", "green": "green", "conflict": "red", "rejected": "red", "failed": "red",
+    "landed": "green", "noop": "green", "green": "green", "conflict": "red", "rejected": "red",
+    "failed": "red",
     "stale": "yellow", "held": "yellow", "needs_approval": "yellow", "cancelled": "yellow",
 }  # fmt: skip
 
@@ -53,12 +54,19 @@ class Lines:
         title = self._titles.get(job_id)
         return f"{short(job_id)} {title}" if title else short(job_id)
 
+    def _block(self, text: str) -> str:
+        most = 12 if self.quiet else 60
+        lines = safe(text).strip("\n").split("\n")
+        return "\n".join(
+            lines if len(lines) <= most else [*lines[:most], f"… {len(lines) - most} more lines"]
+        )
+
     def _say(self, event: ev.Event) -> tuple[str, str, str | None] | None:
         match event.payload:
             case ev.Message(text=text):
-                return _who(event.from_) or "you", _block(text), "cyan"
+                return _who(event.from_) or "you", self._block(text), "cyan"
             case ev.AssistantMessage(text=text):
-                return _who(event.from_) or "buddy", _block(text), "magenta"
+                return _who(event.from_) or "buddy", self._block(text), "magenta"
             case ev.Log(level=level, message=message):
                 if level == "debug":
                     return None
@@ -68,7 +76,7 @@ class Lines:
             case ev.Done(ok=ok):
                 return None if ok else ("done", "the turn ended without its goal", "yellow")
             case ev.TaskCreated() as task:
-                self._titles[task.task_id] = safe_line(task.title, 80)
+                self._titles[task.task_id] = safe_line(task.title, 48)
                 return "task", f"{short(task.task_id)} {safe_line(task.title, 120)}", None
             case ev.TaskStarted():
                 return None
@@ -82,18 +90,16 @@ class Lines:
             case ev.ToolCall(args=args, tool=tool):
                 argv = args.get("argv")
                 words = " ".join(map(str, argv)) if isinstance(argv, list) else tool
-                return "│", click.style("$ " + safe_line(words, 160), bold=True), None
+                return "│", click.style("$ " + safe_line(words, 110), bold=True), None
             case ev.ToolResult() as result:
                 if result.ok:
                     return None
                 ended = "did not run" if result.exit_code is None else f"exit code {result.exit_code}"
                 return "│", click.style(ended, fg="red"), None
             case ev.JobEnqueued() as job:
-                return (
-                    "job",
-                    f"{self._job(job.job_id)} {job.kind}, waits for a worker".replace("  ", " "),
-                    None,
-                )
+                if job.task_id in self._titles:
+                    self._titles[job.job_id] = self._titles[job.task_id]
+                return "job", f"{self._job(job.job_id)} waits for a worker", None
             case ev.JobClaimed() as claimed:
                 return "job", f"{self._job(claimed.job_id)} on {safe_line(claimed.worker_id, 48)}", None
             case ev.JobCompleted() as completed:
@@ -153,7 +159,7 @@ class Lines:
             case ev.Committed() as commit:
                 return (
                     "commit",
-                    f"{commit.commit_hash[:10]} on {safe_line(commit.branch, 80)}  {_subject(commit.message)}",
+                    f"{commit.commit_hash[:10]} on {safe_line(commit.branch)}  {_subject(commit.message)}",
                     None,
                 )
             case ev.DelegateRequest() as request:
@@ -269,12 +275,6 @@ def _who(sender: str | None) -> str:
     if role == "client":
         return ""
     return safe_line(name if role in ("agent", "worker") and name else role, 9)
-
-
-def _block(text: str) -> str:
-    lines = safe(text).strip("\n").split("\n")
-    shown = lines[:40]
-    return "\n".join(shown if len(lines) <= 40 else [*shown, f"… {len(lines) - 40} more lines: pushpals log"])
 
 
 def _stat(stat: str) -> str:

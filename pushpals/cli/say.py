@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import aclosing
+from typing import Literal
 
 import click
 
@@ -13,7 +14,15 @@ from pushpals.cli.render import Lines
 from pushpals.client import HubClient
 from pushpals.protocol.commands import Posted
 from pushpals.protocol.errors import NotFound
-from pushpals.protocol.events import ApprovalRequired, Done, Event, TaskCreated
+from pushpals.protocol.events import (
+    ApprovalRequired,
+    AssistantMessage,
+    JobEnqueued,
+    TaskCompleted,
+    TaskFailed,
+)
+
+Ended = Literal["done", "failed", "approval"]
 
 
 @click.command()
@@ -65,27 +74,30 @@ async def post(hub: HubClient, session_id: str, text: str, to: str | None = None
         return await hub.say(session_id, text, to=to)
 
 
-async def follow_turn(hub: HubClient, session_id: str, posted: Posted, lines: Lines | None) -> str:
-    """Follow a message's turn to where the team goes no further by itself: ``done``, ``failed``, ``approval``."""
-    tasks: set[str] = set()
+async def follow_turn(hub: HubClient, session_id: str, posted: Posted, lines: Lines | None) -> Ended:
+    """Follow a message's turn to where the team goes no further by itself.
+
+    The buddy's first answer names a task if there will be one; without a task the answer is the end.
+    """
+    task: str | None = None
+    jobs: set[str] = set()
     async with aclosing(hub.follow(session_id, after=posted.cursor - 1)) as events:
         async for event in events:
             if lines is not None and (line := lines.line(event)):
                 click.echo(line)
             match event.payload:
-                case TaskCreated(task_id=task_id) if belongs(event, posted.event_id):
-                    tasks.add(task_id)
-                case ApprovalRequired(details=details) if details.get("taskId") in tasks or belongs(
-                    event, posted.event_id
-                ):
+                case AssistantMessage() if task is None and event.turn_id == posted.event_id:
+                    task = event.correlation_id
+                    if task is None:
+                        return "done"
+                case JobEnqueued(job_id=job_id, task_id=task_id) if task_id == task:
+                    jobs.add(job_id)
+                case TaskCompleted(task_id=task_id) if task_id == task:
+                    return "done"
+                case TaskFailed(task_id=task_id) if task_id == task:
+                    return "failed"
+                case ApprovalRequired(details=details) if details.get("jobId") in jobs:
                     return "approval"
-                case Done(ok=ok) if belongs(event, posted.event_id):
-                    return "done" if ok else "failed"
                 case _:
                     pass
     return "done"
-
-
-def belongs(event: Event, message_id: str) -> bool:
-    """Whether an event is part of the turn that a message began."""
-    return message_id in (event.turn_id, event.correlation_id, event.parent_id)

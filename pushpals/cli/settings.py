@@ -23,7 +23,8 @@ def config() -> None:
 def show(app: App, origin: bool, as_json: bool) -> None:
     """Show every setting that is in force.
 
-    Flags are stronger than PUSHPALS_* variables, these than ~/.config/pushpals/config.toml, that than pushpals.toml.
+    Flags are stronger than PUSHPALS_* variables, these than ~/.config/pushpals/config.toml, and that
+    is stronger than pushpals.toml.
     """
     loaded = app.loaded
     if as_json:

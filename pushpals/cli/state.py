@@ -8,7 +8,7 @@
     run.json                  where `up` or `hub` runs: address, process ids; 0600, gone after a clean end
     up.lock                   held by the `up` that runs, for as long as it does
     logs/<part>.log           what each part wrote
-    workers/<n>/  pusher/     object stores and workspaces of each part
+    workers/  pusher/         object stores and workspaces
     upstream.git              main, for a repository without a remote
 
 Everything is private to the person (0700). Nothing here is inside a working tree.
@@ -33,6 +33,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     session_id: str
     pids: dict[str, int] = {}
+    ready: bool = False
+    """Every part was started, and main is known."""
 
 
 class AlreadyRuns(Exception):
@@ -65,8 +67,10 @@ class State:
     def upstream(self) -> Path:
         return self.root / "upstream.git"
 
-    def worker(self, name: str) -> Path:
-        return self.root / "workers" / name
+    @property
+    def workers(self) -> Path:
+        """Shared by the workers of this machine."""
+        return self.root / "workers"
 
     def make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -143,6 +147,11 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended and was not yet waited for does not."""
+    with contextlib.suppress(ChildProcessError):
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

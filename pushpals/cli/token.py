@@ -65,7 +65,7 @@ async def list_(hub: HubClient, app: App, as_json: bool) -> None:
         return
     rows = [
         [
-            short(one.id), one.role, safe_line(one.label, 40), ", ".join(one.sessions) if one.sessions else "all",
+            short(one.id), one.role, safe_line(one.label, 40), ", ".join(one.sessions or ["all"]),
             "revoked" if one.revoked_at else (one.expires_at or "no end"), one.used_at or "never",
         ]
         for one in page.items

@@ -33,6 +33,7 @@ from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.times import stamp, utc_now
 
 READY_S = 60.0
+MAIN_S = 20.0
 DRAIN_S = 30.0
 HUB_DRAIN_S = 10.0
 USUAL_PORT = 3001
@@ -60,8 +61,8 @@ def up(
 ) -> None:
     """Start the team for this repository: hub, Remote Buddy, workers, serial-pusher.
 
-    Your checkout is only read. State lives outside of it and is used again at the next start. Ctrl-C ends everything
-    cleanly: running jobs are finished or given back; press it twice to end at once.
+    Your checkout is only read. State lives outside of it and is used again at the next start. Ctrl-C ends
+    everything cleanly: running jobs are finished or given back. Press it twice to end at once.
 
     \b
     Examples:
@@ -75,14 +76,15 @@ def up(
     app.__dict__.pop("loaded", None)
     app.state.make()
     if detach:
-        _detach(app, no_pusher=no_pusher, local=local)
+        running = start_detached(app, pusher=not no_pusher, local=local)
+        click.echo(f"{running.url}  (end it with: pushpals down)")
         return
     try:
         with app.state.held():
             code = run(_Team(app, pusher=not no_pusher, local=local, quiet=quiet).run())
     except AlreadyRuns:
-        running = app.state.running()
-        where = f"at {running.url}" if running else f"and holds {app.state.root}"
+        other = app.state.running()
+        where = f"at {other.url}" if other else f"and holds {app.state.root}"
         raise Failed(
             f"it runs already, {where}; watch it with: pushpals tail", NEGATIVE, "already_runs"
         ) from None
@@ -98,16 +100,7 @@ def down(app: App, timeout_s: float) -> None:
 
     Exit codes: 0 ended, 3 nothing ran here.
     """
-    running = app.running
-    pid = running.pids.get("up") if running else None
-    if pid is None:
-        raise NotRunning("no `pushpals up` runs here")
-    os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + timeout_s
-    while is_alive(pid):
-        if time.monotonic() > until:
-            raise Failed(f"process {pid} did not end within {timeout_s:g} s", NEGATIVE, "still_runs")
-        time.sleep(0.05)
+    stop_detached(app, timeout_s)
     click.echo("ended")
 
 
@@ -120,6 +113,7 @@ class _Team:
         self.quiet = quiet
         self.stop = asyncio.Event()
         self.hurried = False
+        self._ready = False
         self.port = app.settings.port or free_port(app.settings.host, USUAL_PORT)
         self.url = f"http://{app.settings.host}:{self.port}"
         names = ["buddy", *(f"worker-{n}" for n in range(1, app.settings.workers + 1))]
@@ -145,6 +139,8 @@ class _Team:
             for part in self.others:
                 keepers[part] = asyncio.create_task(part.run(), name=f"keep {part.name}")
             await asyncio.gather(*(part.started.wait() for part in self.others))
+            await self.main_is_known()
+            self._remember(ready=True)
             self.welcome(upstream)
             return await self.watch()
         finally:
@@ -169,6 +165,17 @@ class _Team:
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 raise Failed(f"the hub did not answer within {READY_S:g} s; see {self.hub.log}") from None
+
+    async def main_is_known(self) -> None:
+        """Wait until the pusher has told the hub of main: before that, the buddy cannot plan on it."""
+        pusher = next((part for part in self.others if part.name == "pusher"), None)
+        async with self.client() as hub:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(MAIN_S):
+                    while pusher is not None and not (self.stop.is_set() or pusher.gave_up.is_set()):
+                        if any(one.head for one in (await hub.repositories()).items):
+                            return
+                        await asyncio.sleep(0.1)
 
     async def watch(self) -> int:
         """Show the session until somebody ends it or a part stays down."""
@@ -224,7 +231,7 @@ class _Team:
         if says:
             click.echo(f"  note      {safe_line(says, 400)}")
         click.echo(
-            'From another terminal: pushpals say "run the tests", pushpals tail, pushpals approve. Ctrl-C ends.'
+            'Elsewhere: pushpals say "run the tests", pushpals tail, pushpals approve. Here: Ctrl-C ends.'
         )
 
     async def _show(self, hub: HubClient) -> None:
@@ -262,7 +269,8 @@ class _Team:
             case "hub":
                 argv += ["hub", "--host", self.app.settings.host, "--port", str(self.port)]
             case "worker":
-                argv += ["--url", self.url, "worker", "--id", name]
+                number = name.partition("-")[2]
+                argv += ["--url", self.url, "worker", "--id", f"w{number}", "--slot", number]
             case _:
                 argv += ["--url", self.url, role]
         log = self.state.logs / f"{name}.log"
@@ -275,7 +283,8 @@ class _Team:
             on_start=self._remember,
         )
 
-    def _remember(self) -> None:
+    def _remember(self, *, ready: bool = False) -> None:
+        self._ready = self._ready or ready
         pids = {part.name: part.pid for part in (self.hub, *self.others) if part.pid is not None}
         self.state.keep_running(
             Running(
@@ -284,6 +293,7 @@ class _Team:
                 repository=str(self.app.repository),
                 session_id=self.app.session,
                 pids={"up": os.getpid(), **pids},
+                ready=self._ready,
             )
         )
 
@@ -309,14 +319,14 @@ def free_port(host: str, wanted: int) -> int:
     raise Failed(f"no port can be bound on {host}")
 
 
-def _detach(app: App, *, no_pusher: bool, local: bool) -> None:
-    """Start ``up`` in the background and wait until it says where it runs."""
-    if (running := app.state.running()) is not None:
-        raise Failed(f"it runs already, at {running.url}", NEGATIVE, "already_runs")
+def start_detached(app: App, *, pusher: bool = True, local: bool = False) -> Running:
+    """Start ``up`` in the background and wait until all of it is there."""
+    if (known := app.state.running()) is not None:
+        raise Failed(f"it runs already, at {known.url}", NEGATIVE, "already_runs")
     settings = app.settings
     argv = [sys.executable, "-m", "pushpals", "-C", str(app.repository), "--data-dir", str(app.state.root)]
     argv += ["--session", app.session, "up", "--workers", str(settings.workers), "--port", str(settings.port)]
-    argv += ["--no-pusher"] if no_pusher else []
+    argv += [] if pusher else ["--no-pusher"]
     argv += ["--local"] if local else []
     log = app.state.logs / "up.log"
     with log.open("ab") as out:
@@ -329,19 +339,31 @@ def _detach(app: App, *, no_pusher: bool, local: bool) -> None:
             cwd="/",
             env=dict(app.env),
         )
-    until = time.monotonic() + READY_S
+    until = time.monotonic() + READY_S + MAIN_S
     while time.monotonic() < until:
         running = app.state.running()
-        if running is not None and running.pids.get("up") == process.pid and len(running.pids) > 2:
-            click.echo(f"{running.url}  (end it with: pushpals down)")
-            return
+        if running is not None and running.ready and running.pids.get("up") == process.pid:
+            return running
         if process.poll() is not None:
-            raise Failed(
-                f"it did not start: {_last_lines(log)}", process.returncode or NEGATIVE, "not_started"
-            )
+            code = process.returncode or NEGATIVE
+            raise Failed(f"it did not start: {_last_lines(log)}", code, "not_started")
         time.sleep(0.05)
     process.terminate()
-    raise Failed(f"it was not ready within {READY_S:g} s; see {log}", NEGATIVE, "not_started")
+    raise Failed(f"it was not ready in time; see {log}", NEGATIVE, "not_started")
+
+
+def stop_detached(app: App, timeout_s: float = DRAIN_S + 2 * HUB_DRAIN_S) -> None:
+    """End the ``up`` that runs here, and wait until it has ended."""
+    running = app.running
+    pid = running.pids.get("up") if running else None
+    if pid is None:
+        raise NotRunning("no `pushpals up` runs here")
+    os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + timeout_s
+    while is_alive(pid):
+        if time.monotonic() > until:
+            raise Failed(f"process {pid} did not end within {timeout_s:g} s", NEGATIVE, "still_runs")
+        time.sleep(0.05)
 
 
 def _last_lines(log: Path, lines: int = 5) -> str:

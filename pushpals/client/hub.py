@@ -19,6 +19,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -108,7 +109,8 @@ _log = logging.getLogger(__name__)
 class HubClient:
     """A connection to one hub with one token. Use it as an async context manager.
 
-    ``url`` may have a path, when the hub is mounted under a prefix. ``transport`` replaces the network.
+    ``url`` may have a path, when the hub is mounted under a prefix. ``transport`` replaces the network;
+    ``verify`` is a TLS context that trusts the hub's own certificate. It cannot be switched off.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class HubClient:
         sleep: Sleep = asyncio.sleep,
         new_key: Callable[[], str] = lambda: secrets.token_urlsafe(18),
         transport: httpx.AsyncBaseTransport | None = None,
+        verify: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._backoff = backoff or Backoff()
@@ -138,6 +141,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=20),
             transport=transport,
+            verify=verify or _trust(self.url),
             # A proxy named in the environment must never be handed the token of a hub on loopback.
             trust_env=False,
         )
@@ -614,6 +618,13 @@ def _error(response: httpx.Response) -> PushPalsError:
     if error.retry_after is None and after.isdigit():
         error.retry_after = float(after)
     return error
+
+
+def _trust(url: str) -> ssl.SSLContext:
+    """The system's authorities; for plain HTTP a context that trusts nobody, because loading them is slow."""
+    return (
+        ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    )
 
 
 def _part(text: str) -> str:

@@ -159,22 +159,23 @@ class Topics:
 
     def __init__(self) -> None:
         self._changes: dict[str, int] = {}
+        self._all = 0
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
     def ticket(self, topic: str) -> int:
-        return self._changes.get(topic, 0)
+        return self._changes.get(topic, 0) + self._all
 
     def notify(self, topic: str) -> None:
         """Something about ``topic`` changed. Upkeep calls this for changes that have no event."""
-        self._changes[topic] = self.ticket(topic) + 1
-        for waiter in self._waiting.pop(topic, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+        self._changes[topic] = self._changes.get(topic, 0) + 1
+        self._wake(topic)
 
     def notify_all(self) -> None:
         """Wake everybody, e.g. because the hub stops."""
-        for topic in {*self._changes, *self._waiting}:
-            self.notify(topic)
+        # Counted for topics that nobody named yet, too: a wait about to begin must end as well.
+        self._all += 1
+        for topic in list(self._waiting):
+            self._wake(topic)
 
     async def changed(self, topic: str, ticket: int, timeout_s: float) -> bool:
         """Wait until the topic changed after the ticket was taken; ``False`` after ``timeout_s``."""
@@ -193,6 +194,11 @@ class Topics:
         finally:
             waiters.discard(waiter)
         return True
+
+    def _wake(self, topic: str) -> None:
+        for waiter in self._waiting.pop(topic, ()):
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class _Recent:

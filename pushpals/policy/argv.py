@@ -180,6 +180,9 @@ class _Reader:
         """Class, "only looks" (None: it starts nothing) and assigned names of what a command starts."""
         args = argv[1:]
         if not name:
+            # An unset variable leaves the next word in command position; a default is in plain sight.
+            self._guessed(re.findall(r":?-([\w./-]+)\}$", argv[0]))
+            self._guess(args, 1)
             return "exec.opaque", False, ()
         if name in tools.SHELLS:
             return self._shell_run(args), False, ()
@@ -246,6 +249,8 @@ class _Reader:
                 known = re.fullmatch(r"-[ceuxlvfn]+", flags) is not None
                 script = args[at + 1] if at + 1 < len(args) else None
                 if script is None or isinstance(script, Dynamic):
+                    for guess in args[at + 1 : at + 3]:
+                        self._guessed_script(guess)
                     return "exec.opaque"
                 return "exec.shell" if self._script(script) and known else "exec.opaque"
             at += 2 if flags in ("-o", "+o", "-O", "--rcfile", "--init-file") else 1
@@ -267,6 +272,9 @@ class _Reader:
         known = not any(isinstance(word, Dynamic) for word in args)
         match name:
             case "eval":
+                if not known:
+                    self._guess(args, 1)
+                    self._guessed_script(" ".join(word for word in args if not isinstance(word, Dynamic)))
                 return ("exec.shell" if known and self._script(" ".join(args)) else "exec.opaque"), False, ()
             case "source" | ".":
                 return "exec.interp", False, ()
@@ -319,7 +327,7 @@ class _Reader:
         """Read every word that could be the inner command: as many may precede it as flags took values."""
         flags = passed = 0
         for index, word in enumerate(args[:64]):
-            if word.startswith("-") and len(word) > 1:
+            if isinstance(word, Dynamic) or (word.startswith("-") and len(word) > 1):
                 flags += 1
             else:
                 if passed > flags + operands:

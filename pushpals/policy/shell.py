@@ -13,6 +13,7 @@ What it reads is advice for the policy; the sandbox is the boundary.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -75,6 +76,12 @@ _NESTING = words_in(
     "while_statement for_statement c_style_for_statement case_statement function_definition expansion "
     "arithmetic_expansion test_command parenthesized_expression"
 )
+_COMMANDS = frozenset({"command", "declaration_command", "unset_command", "test_command"})
+_WORDS = frozenset(
+    {"word", "string", "raw_string", "ansi_c_string", "translated_string", "concatenation", "number"}
+    | {"simple_expansion", "expansion", "command_substitution", "process_substitution", "brace_expression"}
+    | {"arithmetic_expansion"}
+)
 _REDIRECTS = frozenset({"file_redirect", "heredoc_redirect", "herestring_redirect"})
 _QUOTED = frozenset(
     {"raw_string", "ansi_c_string", "string", "string_content", "heredoc_body", "heredoc_content", "comment"}
@@ -130,6 +137,7 @@ def _walk(root: Node, source: bytes) -> Script | Refused:
     commands: list[ShellCommand] = []
     assignments: list[tuple[str, str]] = []
     redirects: list[str] = []
+    trailing: dict[int, list[Node]] = {}
     cursor = root.walk()
     depth = 0
     while True:
@@ -143,8 +151,13 @@ def _walk(root: Node, source: bytes) -> Script | Refused:
         problem = _problem(node)
         if problem:
             return Refused(code="parse.error", detail=problem)
-        if kind in ("command", "declaration_command", "unset_command", "test_command"):
-            commands.append(_command(node))
+        if kind == "redirected_statement" and (extra := _trailing_words(node)):
+            owner = _owner(node)
+            if owner is None:
+                return Refused(code="parse.error", detail="a word after a redirection belongs to nothing")
+            trailing.setdefault(owner.id, []).extend(extra)
+        if kind in _COMMANDS:
+            commands.append(_command(node, trailing.get(node.id, [])))
             if len(commands) > MAX_COMMANDS:
                 return Refused(code="parse.too-many", detail=f"more than {MAX_COMMANDS} commands")
         elif kind == "variable_assignment":
@@ -157,9 +170,7 @@ def _walk(root: Node, source: bytes) -> Script | Refused:
             if found := re.match(r"\$\{!?(\w+)(?:\[[^]]*\])?:?=", _text(node)):
                 assignments.append((found[1], ""))
         elif kind == "file_redirect":
-            target = node.child_by_field_name("destination")
-            if target is not None:
-                redirects.append(unquoted(_text(target)))
+            redirects += [unquoted(_text(target)) for target in _targets(node)[:1]]
         if cursor.goto_first_child():
             continue
         while True:
@@ -177,6 +188,10 @@ def _walk(root: Node, source: bytes) -> Script | Refused:
 def _problem(node: Node) -> str | None:
     """What bash would not accept here although the grammar does."""
     parent = node.parent
+    carriers = ("redirected_statement", "heredoc_redirect", "command")
+    stray = node.type == "file_redirect" and (parent is None or parent.type not in carriers)
+    if stray and len(_targets(node)) > 1:
+        return "a word after a redirection"
     if node.type in (";;", ";&", ";;&") and (parent is None or parent.type != "case_item"):
         return f"`{node.type}` outside a case"
     if node.type == "file_redirect" and re.match(r"\d*[<>&|]+[ \t]*\n", _text(node)):
@@ -192,7 +207,38 @@ def _problem(node: Node) -> str | None:
     return None
 
 
-def _command(node: Node) -> ShellCommand:
+def _targets(redirect: Node) -> list[Node]:
+    """The words of a redirection: its target, and what the grammar takes into it although it is not."""
+    return [child for child in redirect.named_children if child.type != "file_descriptor"]
+
+
+def _trailing_words(statement: Node) -> list[Node]:
+    """In ``nohup >log sudo id`` bash reads ``sudo id`` as words of the command; the grammar as targets."""
+    found: list[Node] = []
+    for redirect in statement.children:
+        if redirect.type == "file_redirect":
+            found += _targets(redirect)[1:]
+        elif redirect.type == "heredoc_redirect":
+            for child in redirect.named_children:
+                if child.type == "file_redirect":
+                    found += _targets(child)[1:]
+                elif child.type in _WORDS:
+                    found.append(child)
+    return found
+
+
+def _owner(statement: Node) -> Node | None:
+    """The command that words behind the redirections of ``statement`` belong to: its last one."""
+    node = statement.children[0] if statement.children else None
+    while node is not None and node.type not in _COMMANDS:
+        if node.type not in ("redirected_statement", "pipeline", "negated_command"):
+            return None
+        inner = [child for child in node.named_children if child.type not in _REDIRECTS]
+        node = inner[-1] if inner else None
+    return node
+
+
+def _command(node: Node, trailing: Sequence[Node] = ()) -> ShellCommand:
     argv: list[str] = []
     env: list[tuple[str, str]] = []
     if node.type == "test_command":
@@ -202,8 +248,11 @@ def _command(node: Node) -> ShellCommand:
             env.append(_assignment(child))
             if node.type == "declaration_command":
                 argv.append(Dynamic(_text(child)))
+        elif child.type == "file_redirect":
+            argv += [unquoted(_text(word)) for word in _targets(child)[1:]]
         elif child.type not in _REDIRECTS and child.type != "comment":
             argv.append(unquoted(_text(child)))
+    argv += [unquoted(_text(word)) for word in trailing]
     return ShellCommand(argv=tuple(argv), env=tuple(env), text=_text(node))
 
 

@@ -75,11 +75,12 @@ LAUNCHERS: dict[str, Launcher] = {
     "nohup": _launcher(),
     "stdbuf": _launcher("", "ioe", "--input= --output= --error="),
     "setsid": _launcher("cfw", "", "--ctty --fork --wait"),
-    "time": _launcher("pvq", "", "--portability --verbose --quiet"),
+    "time": _launcher("pvq", "", "--portability --verbose --quiet", assignments=True),
+    "!": _launcher(whole=False),
     "command": _launcher("p"),
     "builtin": _launcher(),
     "exec": _launcher("cl", "a", whole=False),
-    "coproc": _launcher(whole=False),
+    "coproc": _launcher(assignments=True, whole=False),
     "xargs": _launcher(
         "0rtxp", "nPLIdEsa",
         "--null --no-run-if-empty --verbose --exit --max-args= --max-procs= --max-lines= "
@@ -87,7 +88,7 @@ LAUNCHERS: dict[str, Launcher] = {
     ),
     "busybox": _launcher(whole=False),
     "toybox": _launcher(whole=False),
-    "flock": _launcher("snuxFo", "wE", operands=1, whole=False),
+    "flock": _launcher("suxFon", "wE", operands=1, whole=False),
     "taskset": _launcher("ac", "", operands=1, whole=False),
     "chrt": _launcher("bfiorRv", "TPD", operands=1, whole=False),
     "npx": _launcher("yqc", "p", "--yes --no --quiet --package=", whole=False),
@@ -113,7 +114,7 @@ RUNNERS: dict[str, str] = {"uv": "run", "poetry": "run", "pdm": "run", "hatch": 
 
 _PIP = words_in("install sync update")
 _NODE = words_in(
-    "install i in ins inst insta instal isnt isnta isntal isntall add ci clean-install ic "
+    "install i in ins inst insta instal add ci clean-install ic "
     "install-clean update up upgrade install-test it install-ci-test cit link dlx create init x "
     "import dedupe"
 )
@@ -158,7 +159,7 @@ NETWORK_TOOLS = words_in(
     "curl wget wget2 http https httpie xh aria2c axel lynx w3m links elinks ftp lftp tnftp ncftp sftp "
     "scp ssh rsh mosh rsync nc ncat netcat socat telnet nmap ping ping6 dig nslookup drill host whois "
     "traceroute tracepath mtr gh glab hub aws gcloud az twine flyctl heroku vercel netlify wrangler "
-    "s3cmd rclone websocat grpcurl ab wrk hey siege ssh-keyscan ssh-copy-id yt-dlp youtube-dl tftp "
+    "s3cmd rclone websocat grpcurl ab hey siege ssh-keyscan ssh-copy-id yt-dlp youtube-dl tftp "
     "smbclient ldapsearch swaks sendmail msmtp redis-cli mongosh"
 )
 NETWORK_PORTS: dict[str, int] = {"ssh": 22, "scp": 22, "sftp": 22, "rsync": 22, "mosh": 22, "curl": 80,

@@ -144,6 +144,9 @@ def _planned(view: SessionView, event: e.Event, payload: e.PlanMade) -> Changes:
 
 
 def _problem(view: SessionView, event: e.Event, payload: e.Error) -> Changes:
+    if payload.message.startswith("unknown event type "):
+        # How the wire hands over a newer hub's events (see wire.read_event). Not knowing one is no trouble.
+        return {}
     problem = Problem(cursor=event.cursor, ts=event.ts, message=payload.message, detail=payload.detail)
     return {"problems": (*view.problems, problem)[-KEEP_PROBLEMS:]}
 
@@ -246,13 +249,15 @@ def _job(view: SessionView, event: e.Event, job_id: str | None, **changes: Any) 
 
 
 def _job_claimed(view: SessionView, event: e.Event, payload: e.JobClaimed) -> Changes:
+    """A new attempt: what the last one brought is not this one's."""
     job = view.jobs.get(payload.job_id)
     if job is None:
         return {}
     return {
         **_job(
             view, event, job.id, state="claimed", worker_id=payload.worker_id, attempt=job.attempt + 1,
-            why=None, error_class=None, detail=None, retry_at=None,
+            why=None, error_class=None, detail=None, retry_at=None, cancel_by=None, summary=None,
+            evidence=(), artifacts=(),
         ),
         "output": {**view.output, job.id: OutputView()},
     }  # fmt: skip

@@ -98,6 +98,8 @@ class _Teller:
         self.about = about
         self.entries: list[Entry] = []
         self._running: dict[str, _Running] = {}
+        self._landed = 0
+        """Where it landed. The hub tells the commit on main in the same transaction, right after."""
 
     def hear(self, view: SessionView, event: e.Event) -> None:
         if self._of_task(event) or self._of_job(view, event):
@@ -200,13 +202,15 @@ class _Teller:
             case e.ApprovalVoid(approval_id=id, reason=reason) if id in about.approvals:
                 self._add(event, "approval", f"void: {reason}", approvalId=id)
             case e.LandingMoved(landing_id=id) as moved if id in about.landings:
+                if moved.state == "landed":
+                    self._landed = event.cursor
                 self._add(
                     event, "landing", _because(moved.state, moved.cause), landingId=id, head=moved.head,
                     facts=moved.facts,
                 )  # fmt: skip
             case e.CheckFinished(landing_id=id, evidence=evidence) if id in about.landings:
                 self._check(event, evidence)
-            case e.Committed(commit_hash=commit) as landed if event.correlation_id in about.landings:
+            case e.Committed(commit_hash=commit) as landed if event.cursor == self._landed + 1:
                 self._add(event, "commit", landed.message, commit=commit, branch=landed.branch)
             case _:
                 pass

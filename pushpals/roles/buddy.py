@@ -4,33 +4,28 @@
 
     event ─▶ fold into the view ─▶ decide (reads only) ─▶ writes, in order ─▶ mark
 
-Everything it knows is folded from the history; nothing is kept beside it. Its durable mark moves past an
-event only after all writes of that event were acknowledged. Each write's idempotency key follows from the
-event, so a buddy that died anywhere does the rest on its next start, and two buddies with one token do no
-more than one. It waits for nobody: a decision, a worker and a landing are all later events.
-
-A hub that is away is waited for (:meth:`SessionBuddy.step` raises a retryable error and, called again,
-takes the same event up). What a hub refuses is said in the session, and the buddy goes on.
+Everything it knows is folded from the history; nothing is kept beside it. Each write's idempotency key
+follows from the event, and the mark moves last, so a buddy that died anywhere is finished by its
+successor, and two buddies with one token do no more than one. It waits for nobody: a decision, a worker
+and a landing are all later events. What a hub refuses is said in the session, and the buddy goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
-from msgspec.structs import replace
-
-from pushpals.client import HubClient, Reset
-from pushpals.protocol import wire
+from pushpals.client import HubClient
 from pushpals.protocol.errors import Conflict, KeyReused, NotFound, PushPalsError, TooMany
 from pushpals.protocol.events import PAYLOADS, AssistantMessage, Error, Event, TaskFailed
 from pushpals.protocol.fold import EMPTY, apply
 from pushpals.protocol.views import SessionView
 from pushpals.roles import words
-from pushpals.roles.reactions import NAME, Desk, react
+from pushpals.roles.desk import NAME, Desk
+from pushpals.roles.follower import Follower, FollowerRole, run_roles
+from pushpals.roles.reactions import react
 from pushpals.roles.writes import (
     AnyWrite,
     CancelJob,
@@ -50,63 +45,24 @@ UNHEARD = frozenset(
 """Most of all events, and nothing that the buddy decides by."""
 HEARD: tuple[str, ...] = tuple(name for name in PAYLOADS if name not in UNHEARD)
 
-MARK_EVERY = 100
-"""Events without an answer after which the mark moves all the same."""
-PAGE = 500
-
 _log = logging.getLogger(__name__)
 
 
-class SessionBuddy:
-    """The buddy of one session. ``start`` once, then ``step`` for ever, then ``close``."""
+class SessionBuddy(Follower):
+    """The buddy of one session. ``step`` for ever (or ``catch_up``), then ``close``."""
 
     def __init__(self, hub: HubClient, session_id: str, *, repository: str | None = None) -> None:
-        self.session_id = session_id
+        super().__init__(hub, session_id, reader=READER, types=HEARD)
         self.view: SessionView = EMPTY
-        self._hub = hub
         self._desk = Desk(hub=hub, session_id=session_id, repository=repository)
-        self._events: AsyncGenerator[Event, None] | None = None
-        self._again: Event | None = None
-        self._unmarked = 0
-        self._epoch = ""
 
-    async def start(self) -> None:
-        """Join the session and fold what was dealt with before."""
-        await self.close()
-        await self._hub.create_session(self.session_id)
-        snapshot = await self._hub.snapshot(self.session_id)
-        mark = await self._hub.mark(self.session_id, READER)
-        self._epoch = snapshot.session.epoch
-        dealt_with = mark.cursor if mark else 0
-        if mark is not None and mark.data.get("epoch", self._epoch) != self._epoch:
-            # The history was replaced: what the mark meant is gone, and old messages are not new ones.
-            dealt_with = snapshot.cursor
-        self.view = await self._folded(min(dealt_with, snapshot.cursor))
-        self._again = None
-        self._events = self._hub.follow(
-            self.session_id, after=self.view.cursor, types=HEARD, on_reset=self._reset
-        )
+    def forget(self) -> None:
+        self.view = EMPTY
 
-    async def step(self) -> Event:
-        """Deal with the next event; waits until there is one. Raises retryable errors: call again later."""
-        if self._events is None:
-            await self.start()
-        assert self._events is not None
-        if self._again is None:
-            try:
-                self._again = await anext(self._events)
-            except _HistoryReplaced:
-                await self.start()
-                return await self.step()
-        event = self._again
-        await self.handle(event)
-        self._again = None
-        return event
+    def recall(self, event: Event) -> None:
+        self.view = apply(self.view, event)
 
-    async def handle(self, event: Event) -> None:
-        """One event: fold, decide, write, mark. Repeating it changes nothing."""
-        if event.cursor <= self.view.cursor:
-            return
+    async def answer(self, event: Event) -> bool:
         view = apply(self.view, event)
         try:
             writes = await react(self._desk, view, event)
@@ -115,43 +71,12 @@ class SessionBuddy:
                 raise
             writes = self._trouble(event, error.message)
         except Exception as error:
+            # One event that nobody foresaw must not stop the session for ever.
             _log.exception("%s: event %d", self.session_id, event.cursor)
             writes = self._trouble(event, f"{type(error).__name__}: {error}")
         await self._write(event, writes)
         self.view = view
-        self._unmarked += 1
-        if writes or self._unmarked >= MARK_EVERY:
-            await self.mark()
-
-    async def mark(self) -> None:
-        """Make durable how far this buddy is."""
-        await self._hub.set_mark(self.session_id, READER, self.view.cursor, {"epoch": self._epoch})
-        self._unmarked = 0
-
-    async def close(self) -> None:
-        """Stop following. May be called twice."""
-        events, self._events = self._events, None
-        if events is not None:
-            await events.aclose()
-
-    async def _folded(self, until: int) -> SessionView:
-        view, after = EMPTY, 0
-        while after < until:
-            page = await self._hub.history(self.session_id, after=after, limit=PAGE, types=HEARD)
-            for entry in page.items:
-                if entry.cursor > until:
-                    break
-                view = apply(view, wire.read_event(bytes(entry.envelope), entry.cursor))
-            if page.next is None:
-                break
-            after = page.next
-        # Unheard events count as well: following starts after all that was dealt with.
-        return view if view.cursor >= until else _at(view, until)
-
-    def _reset(self, reset: Reset) -> int:
-        if reset.reason == "pruned":
-            return reset.first - 1
-        raise _HistoryReplaced
+        return bool(writes)
 
     # --- writing ------------------------------------------------------------------------------------
 
@@ -190,8 +115,8 @@ class SessionBuddy:
                 case CancelLanding(landing_id=landing_id, reason=reason):
                     await self._hub.cancel_landing(landing_id, reason)
                 case RetryJob(job_id=job_id, attempt=attempt):
-                    job = (await self._hub.job(job_id)).job
-                    if job.ended and job.attempt <= attempt:
+                    known = (await self._hub.job(job_id)).job
+                    if known.ended and known.attempt <= attempt:
                         await self._hub.retry_job(job_id)
                 case _:
                     assert_never(write)
@@ -234,45 +159,11 @@ class SessionBuddy:
 class Buddy:
     """The buddies of several sessions, side by side: trouble in one does not stop another."""
 
-    def __init__(
-        self, hub: HubClient, sessions: Sequence[str], *, repository: str | None = None, pause_s: float = 2.0
-    ) -> None:
-        self.buddies = [SessionBuddy(hub, session, repository=repository) for session in sessions]
-        self._pause_s = pause_s
+    def __init__(self, hub: HubClient, sessions: Sequence[str], *, repository: str | None = None) -> None:
+        self.roles = [
+            FollowerRole("buddy", SessionBuddy(hub, session, repository=repository)) for session in sessions
+        ]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve all sessions until ``stop`` is set. Raises what no waiting cures (a revoked token)."""
-        ended = asyncio.create_task(stop.wait(), name="stop")
-        loops = [
-            asyncio.create_task(self._serve(buddy, stop), name=f"buddy:{buddy.session_id}")
-            for buddy in self.buddies
-        ]
-        try:
-            done, _ = await asyncio.wait([ended, *loops], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {ended}:
-                task.result()
-        finally:
-            for task in (ended, *loops):
-                task.cancel()
-            await asyncio.gather(ended, *loops, return_exceptions=True)
-            for buddy in self.buddies:
-                await buddy.close()
-
-    async def _serve(self, buddy: SessionBuddy, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await buddy.step()
-            except PushPalsError as error:
-                if not error.retryable:
-                    raise
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(error.retry_after or self._pause_s):
-                        await stop.wait()
-
-
-class _HistoryReplaced(Exception):
-    pass
-
-
-def _at(view: SessionView, cursor: int) -> SessionView:
-    return replace(view, cursor=cursor)
+        """Serve all sessions until ``stop`` is set. Raises ``RoleEnded`` for what no waiting cures."""
+        await run_roles(self.roles, stop)

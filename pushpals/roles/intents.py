@@ -193,10 +193,10 @@ REQUESTS: tuple[Request, ...] = (
     Request("status", ("status", "what is going on?", "what is running?"), "An answer from the hub."),
     Request(
         "land it",
-        ("land it", "merge it", "land job-…"),
+        ("land it", "merge it", "land job-7"),
         "The newest change that can land is submitted; you approve it.",
     ),
-    Request("stop", ("stop", "cancel", "stop job-…"), "Running and waiting jobs of this session end."),
-    Request("retry", ("retry", "try again", "retry job-…"), "The newest failed job runs again."),
+    Request("stop", ("stop", "cancel", "stop job-7"), "Running and waiting jobs of this session end."),
+    Request("retry", ("retry", "try again", "retry job-7"), "The newest failed job runs again."),
     Request("help", ("help", "what can you do?"), "This list."),
 )

@@ -157,7 +157,7 @@ _ROWS: tuple[tuple[str, Make], ...] = (
     ),
     (r"(land|merge|ship|push|submit)( job)? #( anyway| regardless)?", lambda p, j, t: Land(job_id=j)),
     (
-        r"(approved?|lgtm|looks good|i approve|accept)( to me)?( (it|that|this|change|landing))?",
+        r"(approved?|lgtm|looks good|i approve|accept)( to( me)?)?( (it|that|this|change|landing))?",
         lambda p, j, t: Approve(),
     ),
     (

@@ -73,6 +73,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ()
     """Globs that the change must stay within."""
     checks: tuple[str, ...] | None = None
+    needs: tuple[str, ...] = ()
+    """Capabilities that the worker must have."""
     budget: Budget = Budget()
 
 
@@ -251,8 +253,14 @@ def _agent(brief: str, context: Context) -> Plan:
     if not context.agents:
         return _answer(words.no_agent(brief), "Work for an agent, and there is none")
     title = _title(f"Agent: {brief}")
+    name = context.agents[0]
     step = Step(
-        kind="agent", title=title, params={"brief": brief}, changes=True, budget=Budget(run_s=3_600.0)
+        kind="agent",
+        title=title,
+        params={"brief": brief, "agent": name},
+        changes=True,
+        needs=(f"agent:{name}",),
+        budget=Budget(run_s=3_600.0),
     )
     return _work(words.will_ask_agent(brief, context.base), title, step)
 

@@ -162,9 +162,9 @@ _OURS = """
     specs unit integration lint lints linter linting ruff flake8 style code codebase fix autofix repair
     resolve correct clean cleanup remove address solve error errors issue issues warning warnings
     problem problems finding findings violation violations failure failures failing fails failed fail
-    broken format formats formatter formatting reformat black typo typos spelling misspelling
+    broken format formats formatted formatter formatting reformat black typo typos spelling misspelling
     misspellings mistake mistakes spellcheck type types typecheck typechecker typing mypy pyright apply
-    patch diff status state progress jobs queue running happening going what which where land merge ship
+    patch diff status state progress jobs queue running happening going what which where looks land merge ship
     push submit stop cancel abort halt kill retry again help commands usage look around scan inspect
     report health everything files file repo repository project approve show changes change connect
     model agent last command ready green passing pass

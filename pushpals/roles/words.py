@@ -113,7 +113,7 @@ def connect_text(agent: bool) -> str:
         return "A coding agent is configured. Write `agent: <what to do>`; its change waits for your yes."
     return (
         "No coding agent is configured. Name one in `pushpals.toml` as a command:\n"
-        '[agent]\ncommand = "my-agent --print"\n'
+        '[agents.mine]\ncommand = ["my-agent", "--print"]\n'
         "It gets the brief on standard input, works in a workspace of its own, and only the diff it leaves "
         "is looked at. Then write `agent: <what to do>`. Without one I work with rules: `help` lists them."
     )
@@ -195,7 +195,7 @@ def reported(job: Job, result: JobResult, assessment: Assessment) -> str:
     failing = [check for check in assessment.checks if check.standing in ("red_before", "broken")]
     tail = result.output.get("tail")
     shown = _tail(tail) if isinstance(tail, str) else []
-    if job.kind in ("look", "command") or not assessment.checks:
+    if job.kind != "check" or not assessment.checks:
         named = [] if job.kind == "command" else [_failing(check) for check in failing]
         return _lines(*named, result.summary or f"{job.title}: done.", *shown)
     passed = [_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"]
@@ -205,10 +205,6 @@ def reported(job: Job, result: JobResult, assessment: Assessment) -> str:
         *passed,
         *(_not_run(check) for check in assessment.unknown),
     )
-
-
-def nothing_changed(job: Job, result: JobResult) -> str:
-    return result.summary or f"{job.title}: there was nothing to change."
 
 
 def will_land(result: JobResult, assessment: Assessment, target: str) -> str:
@@ -307,12 +303,12 @@ def rejected(landing: Landing) -> str:
             f"{worst.check} fails on the merged commit{name}. {landing.title} did not land, and "
             f"{landing.target} is as it was."
         )
-    return f"{landing.title} did not land: {_sentence(landing.cause or 'it was rejected')} Nothing moved."
+    return f"{landing.title} did not land: {_cause(landing, 'it was rejected')} Nothing moved."
 
 
 def not_landed(landing: Landing) -> str:
     """Stale, cancelled, failed."""
-    why = _sentence(landing.cause or f"it is {landing.state}")
+    why = _cause(landing, f"it is {landing.state}")
     match landing.state:
         case "stale":
             return f"{landing.title} will not land: {why} `land it` asks once more."
@@ -323,7 +319,7 @@ def not_landed(landing: Landing) -> str:
 
 
 def held(landing: Landing) -> str:
-    return f"{landing.title} is held: {_sentence(landing.cause or 'no reason given')} It goes on by itself."
+    return f"{landing.title} is held: {_cause(landing, 'no reason given')} It goes on by itself."
 
 
 def nothing_to_land() -> str:
@@ -440,25 +436,59 @@ def trouble(what: str) -> str:
 def local_help() -> str:
     return (
         "I look at your own checkout and change nothing in it: `status`, `diff`, `diff <path>`, `log`, "
-        "`branches`, `files`, `files <folder>`, `search <text>`. Work goes to the team: write it without "
-        "`to: local`, or `ask the team: <request>`."
+        "`branches`, `files`, `files <folder>`, `search <text>`. Work is the team's: "
+        "`ask the team: <request>` passes it on."
     )
 
 
 def local_refused() -> str:
-    return "I only look at this checkout and never change it. " + local_help()
+    return f"That is nothing I can see in a checkout, and I never change one. {local_help()}"
 
 
 def local_failed(why: str) -> str:
     return f"I could not look: {_sentence(why)}"
 
 
+def local_status(branch: str, ahead: int, behind: int, changed: int, staged: int, untracked: int) -> str:
+    apart = [f"{ahead} ahead" if ahead else "", f"{behind} behind" if behind else ""]
+    told = ", ".join(part for part in apart if part)
+    where = f"On {branch}" + (f", {told} of its upstream" if told else "")
+    kinds = [
+        f"{staged} staged" if staged else "",
+        f"{changed} changed" if changed else "",
+        f"{untracked} untracked" if untracked else "",
+    ]
+    what = ", ".join(kind for kind in kinds if kind)
+    return f"{where}. {what}." if what else f"{where}. Nothing is changed."
+
+
+def local_diff(files: int, added: int, deleted: int, path: str | None) -> str:
+    where = f" in {path}" if path else ""
+    if not files:
+        return f"Nothing is changed{where} against the last commit."
+    return f"{counted(files, 'file')} changed{where} against the last commit: +{added} −{deleted}."
+
+
+def local_list(what: str, rows: Sequence[str], total: int) -> str:
+    if not rows:
+        return f"No {what}."
+    more = f"\n… and {total - len(rows)} more" if total > len(rows) else ""
+    return f"{total} {what}:\n" + "\n".join(rows) + more
+
+
+def local_found(text: str, rows: Sequence[str], total: int) -> str:
+    if not rows:
+        return f"`{text}` is nowhere in the tracked files."
+    more = f"\n… and {total - len(rows)} more" if total > len(rows) else ""
+    return f"`{text}` is in {counted(total, 'line')}:\n" + "\n".join(rows) + more
+
+
 def delegated(text: str) -> str:
-    return f"I passed this on to the team: {_cut(text, 160)}"
+    return f"That is work for the team; I passed it on: {_cut(text, 160)}"
 
 
-def delegated_answer(ok: bool, answer: str) -> str:
-    return answer if ok else f"The team did not take it: {_sentence(answer)}"
+def delegation_refused(why: str) -> str:
+    return f"The team did not take it: {_sentence(why)}"
 
 
 # --- pieces -----------------------------------------------------------------------------------------
@@ -552,6 +582,11 @@ def _sentence(text: str) -> str:
 def _cut(text: str, most: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def _cause(landing: Landing, otherwise: str) -> str:
+    """The hub's reason, with a person's name instead of the token's."""
+    return _sentence((landing.cause or otherwise).replace("by client:", "by "))
 
 
 def _person(by: str | None) -> str:

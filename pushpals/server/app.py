@@ -44,7 +44,10 @@ class PublicWithoutTls(Exception):
 
 
 def make_routes(prefix: str, site: Site) -> list[tuple[str, type[Any], dict[str, Any]]]:
-    """Tornado rules for the whole hub below ``prefix`` (``""`` or ``/something``)."""
+    """Tornado rules for the whole hub below ``prefix`` (``""`` or ``/something``).
+
+    Whoever mounts them runs ``site.streams.run`` (heartbeats) and, at the end, ``site.stop``.
+    """
     rules: list[tuple[str, type[Any], dict[str, Any]]] = [
         (prefix + pattern(path), handler, {"site": site}) for path, handler in TABLE
     ]
@@ -223,8 +226,7 @@ def _host_values(host: str, port: int, names: Iterable[str]) -> frozenset[str]:
     for name in own:
         values.add(f"{name}:{port}")
     for name in names:
-        values.add(name.lower() if ":" in name.rpartition("]")[2] else f"{name.lower()}:{port}")
-        values.add(name.lower())
+        values |= {name, f"{name}:{port}"}
     if port in (80, 443):
         values |= {value.rpartition(":")[0] for value in values}
-    return frozenset(values)
+    return frozenset(value.lower() for value in values)

@@ -323,6 +323,7 @@ class Handler(RequestHandler):
         return [
             ("Vary", "Origin"),
             ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", "Retry-After, X-Session-Epoch"),
             ("Cross-Origin-Resource-Policy", "cross-origin"),
         ]
 

@@ -231,12 +231,14 @@ class Streams:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """``step()`` until ``stopping``; a token that changes is looked at without delay."""
-        topics, beat_s = self._site.feed.topics, self._site.options.beat_s
+        topics, beat_s, monotonic = self._site.feed.topics, self._site.options.beat_s, self._site.monotonic
+        next_beat = monotonic() + beat_s
         while not stopping.is_set():
             ticket = topics.ticket("tokens")
-            if await topics.changed("tokens", ticket, beat_s):
+            if await topics.changed("tokens", ticket, next_beat - monotonic()):
                 await self.recheck()
-            else:
+            if monotonic() >= next_beat:
+                next_beat = monotonic() + beat_s
                 await self.step()
 
     async def close(self) -> None:

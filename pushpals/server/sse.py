@@ -70,9 +70,11 @@ class EventStream(Stream):
         stream.max_write_buffer_size = self.site.options.backlog_bytes
         # Nothing more is expected from the reader: what it still sends may not pile up.
         stream.max_buffer_size = PIECE
+        stream.set_close_callback(lambda: self.end("left"))
+        if stream.closed():
+            return
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        stream.set_close_callback(lambda: self.end("left"))
         lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers)]
         if self._wrap is chunked:
             lines.append("Transfer-Encoding: chunked")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 
 from pushpals.protocol.ids import Ids
-from pushpals.protocol.jobs import Wire
+from pushpals.protocol.jobs import Job, Wire
 from pushpals.protocol.records import Actor, Session
 from pushpals.store import codec
 from pushpals.store.base import (
@@ -316,7 +316,11 @@ class MemoryStore:
     async def check(self) -> list[str]:
         if self._closed:
             raise StoreClosed("the store is closed")
-        found: list[str] = []
+        found = [
+            f"job {job.id} is claimed, but nobody holds its lease"
+            for job in self._facts.scan(Job, ("n",), {"state": "claimed"})
+            if job.lease_until is None or job.worker_id is None
+        ]
         for session in self._facts.scan(Session, ("n",), {}):
             head = self._facts.geneses[session.id]
             for cursor, event in enumerate(self._facts.events.get(session.id, []), start=1):

@@ -31,6 +31,7 @@ from pushpals.protocol.commands import (
     CancelJob,
     Claim,
     Complete,
+    CreateSession,
     Decide,
     Enqueue,
     Enqueued,
@@ -38,6 +39,7 @@ from pushpals.protocol.commands import (
     Fail,
     History,
     JobReply,
+    Jobs,
     LandingReply,
     LaneWork,
     LeaseLane,
@@ -51,13 +53,14 @@ from pushpals.protocol.commands import (
     ProgressReply,
     RegisterWorker,
     RetryJob,
+    SessionCreated,
     SetLaneMode,
     SetMark,
     Snapshot,
     SubmitLanding,
 )
 from pushpals.protocol.errors import NotFound
-from pushpals.protocol.events import Payload
+from pushpals.protocol.events import PROTOCOL_VERSION, Payload
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Worker
@@ -91,6 +94,18 @@ class DirectHub:
     ) -> Posted:
         event = PostEvent(type=payload.TYPE, payload=msgspec.to_builtins(payload), **route)
         return await self._run(sessions.command, Of(id=session_id, body=event), key, Posted)  # type: ignore[no-any-return]
+
+    async def create_session(self, session_id: str | None = None, label: str = "") -> SessionCreated:
+        made = await self._run(sessions.create, CreateSession(session_id=session_id, label=label))
+        return SessionCreated(session_id=made.session.id, protocol_version=PROTOCOL_VERSION)
+
+    async def jobs(
+        self, *, session_id: str | None = None, task_id: str | None = None, limit: int = 100
+    ) -> Jobs:
+        where = {"session_id": session_id, "task_id": task_id}
+        chosen: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+        items = await self.hub.store.reader.find(Job, order=("-n",), limit=limit, **chosen)
+        return Jobs(items=items)
 
     async def snapshot(self, session_id: str) -> Snapshot:
         return await snapshot(self.hub.store.reader, session_id)

@@ -45,7 +45,7 @@ from pushpals.work.git.names import (
     show_path,
     split_nul,
 )
-from pushpals.work.git.nofollow import empty, lstat_below, prune
+from pushpals.work.git.nofollow import empty, lstat_below, open_up, prune
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 from pushpals.work.git.tree_rules import Refusal, judge_path
@@ -124,6 +124,11 @@ class Workspace:
         parent = parent or self.base
         if refusals := await asyncio.to_thread(self._embedded_in_submodules):
             return SnapshotRefused(refusals=refusals)
+        # Root reads everything; anybody else must be let in first.
+        if os.geteuid() != 0 and (closed := await asyncio.to_thread(open_up, self._slot.tree)):
+            path = show_path(decode_path(closed[0]))
+            detail = f"{len(closed)} paths cannot be read"
+            return SnapshotRefused(refusals=(Refusal(code="tree.unreadable", path=path, detail=detail),))
         index = await self._fresh_index("snapshot.index")
         tree = self._slot.tree
         listed = await self._cache.run(

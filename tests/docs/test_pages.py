@@ -12,7 +12,9 @@ from pushpals.protocol.events import PAYLOADS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PROSE = sorted([*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"))])
+PROSE = sorted(
+    [*DOCS.rglob("*.md"), *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"))]
+)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"```.*?```", re.DOTALL)
 
@@ -24,7 +26,9 @@ def test_a_reference_page_says_what_the_code_says(name: str) -> None:
 
 
 def test_every_event_setting_and_command_is_in_the_reference() -> None:
-    events, settings, commands = ((DOCS / "reference" / f"{name}.md").read_text("utf-8") for name in ("events", "settings", "cli"))
+    events, settings, commands = (
+        (DOCS / "reference" / f"{name}.md").read_text("utf-8") for name in ("events", "settings", "cli")
+    )
     assert [name for name in PAYLOADS if f"### {name}\n" not in events] == []
     assert [field.key for field in config.fields() if f"`{field.key}`" not in settings] == []
     assert [name for name in COMMANDS if f"## pushpals {name}\n" not in commands] == []
@@ -51,14 +55,16 @@ def _anchors(page: Path) -> set[str]:
 def test_every_page_is_reached_from_the_index() -> None:
     index = (DOCS / "index.md").read_text("utf-8")
     linked = {(DOCS / link.partition("#")[0]).resolve() for link in _LINK.findall(index)}
-    pages = {page for page in DOCS.rglob("*.md") if page.name != "index.md" and page.parent.name != "decisions"}
+    pages = {
+        page for page in DOCS.rglob("*.md") if page.name != "index.md" and page.parent.name != "decisions"
+    }
     assert sorted(str(page.relative_to(DOCS)) for page in pages - linked) == []
 
 
 def test_every_decision_is_in_the_index_and_no_number_is_used_twice() -> None:
     folder = DOCS / "explanation" / "decisions"
     pages = sorted(page.name for page in folder.glob("*.md") if page.name != "index.md")
-    assert [link for link in _LINK.findall((folder / "index.md").read_text("utf-8"))] == pages
+    assert _LINK.findall((folder / "index.md").read_text("utf-8")) == pages
     numbers = [name[:4] for name in pages]
     assert len(set(numbers)) == len(numbers)
 
@@ -76,11 +82,17 @@ def test_every_command_that_a_page_shows_exists_with_its_options(page: Path) -> 
                 break
             command = found
         known = {opt for param in command.params for opt in (*param.opts, *param.secondary_opts)} | {"--help"}
-        wrong += [f"{line}: {word}" for word in words if word.startswith("--") and word.split("=")[0] not in known]
+        wrong += [
+            f"{line}: {word}" for word in words if word.startswith("--") and word.split("=")[0] not in known
+        ]
     assert wrong == []
 
 
 def test_the_makefile_lists_what_the_pages_tell_people_to_run() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    told = {name for page in PROSE for name in re.findall(r"\bmake ([a-z]+)\b", "\n".join(_FENCE.findall(page.read_text("utf-8"))))}
+    told = {
+        name
+        for page in PROSE
+        for name in re.findall(r"\bmake ([a-z]+)\b", "\n".join(_FENCE.findall(page.read_text("utf-8"))))
+    }
     assert told - targets == set()

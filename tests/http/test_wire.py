@@ -187,7 +187,12 @@ async def test_an_approval_is_asked_before_its_tool_call_and_needs_the_hash(site
     http = await site.http()
     body = {
         "type": "tool_call",
-        "payload": {"toolCallId": "call-1", "tool": "shell", "args": {"argv": ["ls"]}, "requiresApproval": True},
+        "payload": {
+            "toolCallId": "call-1",
+            "tool": "shell",
+            "args": {"argv": ["ls"]},
+            "requiresApproval": True,
+        },
     }
     await http.post("/sessions/dev/command", json=body)
     history = (await http.get("/sessions/dev/history")).json()["items"]
@@ -252,7 +257,9 @@ async def test_jobs_sessions_and_messages_survive_a_restart(start: Start, tmp_pa
     await client.create_session("kept")
     await client.say("kept", "before")
     http = await first.http()
-    job = (await http.post("/jobs/enqueue", json={"taskId": "t", "kind": "check", "sessionId": "kept"})).json()
+    job = (
+        await http.post("/jobs/enqueue", json={"taskId": "t", "kind": "check", "sessionId": "kept"})
+    ).json()
     await first.service.stop()
 
     second = await start(store=open_sqlite, path=tmp_path / "hub.db")
@@ -281,7 +288,12 @@ async def test_reading_and_writing_need_a_token(site: Site) -> None:
 
 async def test_methods_an_address_does_not_take_are_405(site: Site) -> None:
     http = await site.http()
-    for method, path in (("DELETE", "/sessions"), ("PUT", "/jobs"), ("GET", "/jobs/claim"), ("BREW", "/jobs")):
+    for method, path in (
+        ("DELETE", "/sessions"),
+        ("PUT", "/jobs"),
+        ("GET", "/jobs/claim"),
+        ("BREW", "/jobs"),
+    ):
         answer = await http.request(method, path)
         assert answer.status_code in (404, 405), path
         assert answer.json()["ok"] is False

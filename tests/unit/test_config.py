@@ -37,8 +37,12 @@ def test_without_any_source_everything_is_a_default(repository: Path, home: Path
     assert set(loaded.origin.values()) == {"default"}
 
 
-def test_flags_beat_variables_beat_the_persons_file_beats_the_repository(repository: Path, home: Path) -> None:
-    (repository / "pushpals.toml").write_text('[session]\nid = "from-repository"\n[landing]\nbranch = "trunk"\n')
+def test_flags_beat_variables_beat_the_persons_file_beats_the_repository(
+    repository: Path, home: Path
+) -> None:
+    (repository / "pushpals.toml").write_text(
+        '[session]\nid = "from-repository"\n[landing]\nbranch = "trunk"\n'
+    )
     person = write_person(home, '[session]\nid = "from-person"\n[worker]\ncount = 3\n[hub]\nport = 4001\n')
     env = env_of(home, PUSHPALS_WORKERS="4", PUSHPALS_PORT="4002")
     loaded = load(repository=repository, env=env, flags={"port": 4003, "workers": None})
@@ -56,7 +60,12 @@ VARIABLES = [
     ("PUSHPALS_ALLOW_UNSANDBOXED", "1", "allow_unsandboxed", True),
     ("PUSHPALS_ALLOW_UNSANDBOXED", "false", "allow_unsandboxed", False),
     ("PUSHPALS_WORKER_PATH", "/opt/a '/opt/b c'", "worker_path", ("/opt/a", "/opt/b c")),
-    ("PUSHPALS_AGENT", "my-agent -p 'x y'", "agents", {"agent": AgentSetting(command=("my-agent", "-p", "x y"))}),
+    (
+        "PUSHPALS_AGENT",
+        "my-agent -p 'x y'",
+        "agents",
+        {"agent": AgentSetting(command=("my-agent", "-p", "x y"))},
+    ),
     ("PUSHPALS_WORKERS", "", "workers", 2),
 ]
 
@@ -97,7 +106,7 @@ def test_an_error_names_the_file_the_key_and_what_is_allowed(
 ) -> None:
     path = repository / "pushpals.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="pushpals.toml") as caught:
+    with pytest.raises(ConfigError, match=r"pushpals\.toml") as caught:
         load(repository=repository, env=env_of(home))
     assert (caught.value.where, caught.value.key) == (str(path), key)
     assert says in str(caught.value)

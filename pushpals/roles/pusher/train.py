@@ -425,6 +425,10 @@ async def settle(
                     moved = await lane.move(
                         landing, "queued", cause="another job had landed before", clear=True
                     )
+            case push.Rewound(at=at):
+                where = f"at {at[:12]}" if at else "gone"
+                cause = f"it landed, and {lane.branch} is {where} without it: an operator must look"
+                moved = await lane.move(landing, "failed", cause=cause)
             case push.RemoteRefused(kind=kind, text=text):
                 if kind == "locked":
                     report.again_in = 5.0

@@ -83,11 +83,14 @@ class SessionEvents(Handler):
             http_1_1=self.request.version != "HTTP/1.0",
         )
         after, epoch = self._resume(), self.text("epoch")
-        self.site.streams.add(stream)
         self.clear_header("Content-Type")
         headers = list(self._headers.get_all())
-        stream.attach(self.detach(), headers)
-        await stream.run(session, after, epoch)
+        self.site.streams.add(stream)
+        try:
+            stream.attach(self.detach(), headers)
+            await stream.run(session, after, epoch)
+        finally:
+            stream.end("failed")
 
     def _resume(self) -> int:
         """``Last-Event-ID`` wins over ``?after``: a browser keeps the URL and moves the header."""

@@ -2,9 +2,12 @@
 
 With SQLite's own checkpoints the writer would pause for one every thousand pages, in the middle of
 somebody's commit. Here a second connection copies the log into the database (PASSIVE: it waits for nobody
-and nobody for it) whenever about :data:`LOG_BYTES` were written. Under steady load such a checkpoint
-never quite reaches the end of the log, and only a log that was copied whole is begun anew: past four times
-the size the writer itself copies the rest, which is little by then.
+and nobody for it) whenever about :data:`LOG_BYTES` were written. Under steady load such a copy never quite
+reaches the end of the log, and only a log that was copied to its end is begun anew: at :data:`LONG_LOG`
+the writer itself copies the rest, which is little by then.
+
+How much was written is a guess, corrected by what each checkpoint reports: the length of the file says
+nothing, because a log that is begun anew keeps it.
 """
 
 from __future__ import annotations
@@ -13,12 +16,15 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 
 from pushpals.store.sqlite.tx import Group
 
 LOG_BYTES = 4 * 1024 * 1024
-"""Log size at which it is copied into the database, in bytes."""
+"""How much is written to the log before it is copied into the database, in bytes."""
+
+LONG_LOG = 4 * LOG_BYTES
+"""Length of the log at which the writer pauses to have it begun anew, in bytes."""
 
 _PAGE = 4096
 
@@ -27,26 +33,32 @@ class Checkpointer:
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
         self._connection = connect(path)
         self._changed = Condition()
+        self._copying = Lock()
         self._written = 0
-        """Bytes in the log that were not copied yet, about."""
-        self._length = 0
-        """Bytes in the log at the last look."""
-        self._ratio = 1.0
+        """Bytes in the log that no copy was begun for."""
+        self._log = 0
+        """Bytes in the log."""
+        self._limit = LONG_LOG
         self._closed = False
         self._thread = Thread(target=self._run, name="pushpals-store-checkpoints", daemon=True)
         self._thread.start()
 
     def wrote(self, group: Group) -> None:
         """Called by the writer after each commit."""
-        guess = sum(len(row[4]) + 120 for row in group.rows)
-        guess += _PAGE * (2 + 2 * len(group.moved) + 3 * group.changes) if group.rows or group.changes else 0
+        if not group.rows and not group.changes:
+            return
+        written = sum(len(row[4]) + 120 for row in group.rows)
+        written += _PAGE * (2 + 2 * len(group.moved) + 3 * group.changes)
         with self._changed:
-            self._written += int(guess * self._ratio)
+            self._written += written
+            self._log += written
             if self._written >= LOG_BYTES:
                 self._changed.notify()
-            behind = self._length + self._written > 4 * LOG_BYTES and self._length > LOG_BYTES
-        if behind:
-            self._copy(group.connection)
+            too_long = self._log >= self._limit
+        if too_long:
+            self._copy(group.connection, between_commits=True)
+            # A reader that stays in its snapshot keeps the log from its end: do not ask at every commit.
+            self._limit = LONG_LOG + self._log
 
     def close(self) -> None:
         """End the thread; returns when it is gone."""
@@ -63,17 +75,18 @@ class Checkpointer:
                     self._changed.wait()
                 if self._closed:
                     return
-            self._copy(self._connection)
+            self._copy(self._connection, between_commits=False)
 
-    def _copy(self, connection: sqlite3.Connection) -> None:
-        with self._changed:
-            guess, self._written = self._written, 0
-        log = copied = 0
-        # A full disk or a busy log: what was not copied now stays in the log and is copied later.
-        with contextlib.suppress(sqlite3.Error):
-            _, log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        with self._changed:
-            fresh = log * _PAGE - self._length
-            if guess and fresh > 0:
-                self._ratio = min(4.0, max(0.25, self._ratio * fresh / guess))
-            self._length = 0 if log == copied else log * _PAGE
+    def _copy(self, connection: sqlite3.Connection, *, between_commits: bool) -> None:
+        with self._copying:
+            with self._changed:
+                self._written = 0
+            # A full disk: what was not copied now stays in the log and is copied later.
+            with contextlib.suppress(sqlite3.Error):
+                busy, log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                # ``log`` is the end of the log when the copy began. Only if nothing was written meanwhile
+                # does copying up to it mean that the next commit starts the log anew.
+                if not busy:
+                    done = between_commits and log == copied
+                    with self._changed:
+                        self._log = self._written + (0 if done else log * _PAGE)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Any, cast
 
 from pushpals.protocol.ids import Ids
-from pushpals.store.base import OnCommit, StoredEvent, Tx
+from pushpals.store.base import OnCommit, StoreClosed, StoredEvent, Tx
 from pushpals.store.settling import Outcome, deliver, outcome_of, resolve
 from pushpals.store.sqlite.checkpoint import Checkpointer
 from pushpals.store.sqlite.errors import translated
@@ -61,12 +61,25 @@ class Writer:
         self._thread.start()
 
     def _run(self) -> None:
-        # A loop that is closed has nobody left who waits for answers.
-        with contextlib.suppress(RuntimeError):
+        group: list[Write] = []
+        try:
             while group := self._waiting.take():
                 outcomes, events = self._commit(group)
-                self._loop.call_soon_threadsafe(self._settle, outcomes, events)
-            self._loop.call_soon_threadsafe(self._end)
+                self._tell(self._settle, outcomes, events)
+        except BaseException as error:
+            # A bug of ours. Nobody may wait for ever for what the writer cannot do any more.
+            self._waiting.close()
+            while group:
+                why = f"the writer failed, and may or may not have kept this: {error!r}"
+                dead = [(write.future, Outcome(error=StoreClosed(why))) for write in group]
+                self._tell(self._settle, dead, ())
+                group = self._waiting.take()
+        self._tell(self._end)
+
+    def _tell(self, what: Callable[..., None], *values: Any) -> None:
+        # A loop that is closed has nobody left who waits for answers.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what, *values)
 
     def _settle(self, outcomes: Outcomes, events: Sequence[StoredEvent]) -> None:
         deliver(self._on_commit, events)

@@ -357,7 +357,7 @@ class StoreContract:
             "type": "log",
             "payload": {"level": "info", "message": "ü\n"},
             "traceId": "x",
-            "from": "operator:ada",
+            "from": OPERATOR.name,
             "to": "local",
             "correlationId": "c",
             "turnId": "t",
@@ -382,7 +382,7 @@ class StoreContract:
         assert await bench.write(work, now=later, actor=buddy) == (later, buddy)
         (event,) = await bench.store.reader.events("s")
         decoded = read_event(event.data, 1)
-        assert (decoded.ts, decoded.from_) == ("2026-01-31T13:00:00.123Z", "buddy:token-2")
+        assert (decoded.ts, decoded.from_) == ("2026-01-31T13:00:00.123Z", buddy.name)
 
     async def test_an_unknown_session_takes_no_events(self, bench: Bench) -> None:
         with pytest.raises(NotFound):
@@ -684,6 +684,18 @@ class StoreContract:
         assert [isinstance(result, asyncio.CancelledError) for result in results] == [True, False] * 10
         assert cursors == list(range(1, len(cursors) + 1))
         assert len(cursors) >= 11
+
+    async def test_check_misses_the_lease_of_a_claimed_job(self, bench: Bench) -> None:
+        await bench.put(
+            job("fine", "claimed", worker_id="w", lease_until=STAMP),
+            job("no-worker", "claimed", lease_until=STAMP),
+            job("no-lease", "claimed", worker_id="w"),
+            job("waits"),
+        )
+        assert await bench.store.check() == [
+            "job no-worker is claimed, but nobody holds its lease",
+            "job no-lease is claimed, but nobody holds its lease",
+        ]
 
     # --- answers ------------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -35,9 +36,12 @@ from pushpals.work.executors.base import (
     Place,
     ProbeReport,
 )
+from pushpals.work.executors.destinations import Grant, Refused, parse_grant
+from pushpals.work.executors.door import PROXY_ENV, Door, launcher_argv
 from pushpals.work.executors.meter import Meter
+from pushpals.work.executors.network import NetworkEvent, NetworkLimits, Outside, Proxy
 from pushpals.work.executors.ownership import Owner
-from pushpals.work.executors.probe import probe_bubblewrap
+from pushpals.work.executors.probe import inner_python, probe_bubblewrap
 from pushpals.work.executors.process import Spawn, supervise
 from pushpals.work.executors.profile import HOME, POINTER, Data, Identity, Option, build_profile
 from pushpals.work.executors.running import Running
@@ -56,9 +60,25 @@ INSTALL = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedor
 class BubblewrapExecutor:
     """Runs commands in a sandbox. One per slot of a worker: the limit on processes counts per slot."""
 
-    def __init__(self, *, bwrap: Path | None = None, slot: int = 0) -> None:
-        """``bwrap`` is looked for in the system's folders by default, never in PATH."""
+    def __init__(
+        self,
+        *,
+        bwrap: Path | None = None,
+        slot: int = 0,
+        on_network: Callable[[Command, NetworkEvent], None] | None = None,
+        network_limits: NetworkLimits | None = None,
+        outside: Outside | None = None,
+    ) -> None:
+        """``bwrap`` is looked for in the system's folders by default, never in PATH.
+
+        ``on_network`` hears every decision about a command's connections, on the event loop. ``outside`` is
+        the world that granted connections reach; tests bring their own.
+        """
         self._bwrap = bwrap
+        self._on_network = on_network
+        self._network_limits = network_limits
+        self._outside = outside
+        self._proxies: set[Proxy] = set()
         self._running = Running()
         self._report: ProbeReport | None = None
         self._probing = asyncio.Lock()
@@ -123,26 +143,72 @@ class BubblewrapExecutor:
             refusal = refused(place.tree, command)
             if refusal is not None:
                 return Outcome(error=refusal)
-            await self.prepare(place)
-            options = build_profile(place, self.identity, command.limits, command.cwd, command.env)
-            with contextlib.ExitStack() as held:
-                namespace = _Namespace()
-                held.callback(namespace.close)
-                spawn = self._spawn(options, command, namespace.told, held)
-                meter = Meter()
-                held.callback(meter.stop)
-                outcome = await supervise(
-                    spawn,
-                    end_tree=namespace.end,
-                    interrupt=interrupt,
-                    on_output=on_output,
-                    on_start=meter.start,
-                    settle=namespace.settle,
-                )
-            ended_early = outcome.timed_out or outcome.cancelled or outcome.error is not None
-            if not ended_early and not namespace.made:
-                raise ExecutorUnavailable(_not_made(outcome))
-            return told_apart(_as_signal(_metered(outcome, meter)))
+            grants = [parse_grant(text) for text in command.network]
+            for grant in grants:
+                if isinstance(grant, Refused):
+                    return Outcome(error=f"{grant.code}: {grant.why}")
+            place = _absolute(place)
+            try:
+                await self.prepare(place)
+            except OSError as problem:
+                raise ExecutorUnavailable(f"the workspace cannot be handed over: {problem}") from problem
+            if not grants:
+                return await self._run_prepared(place, command, interrupt, on_output, None)
+            proxy = Proxy(
+                [grant for grant in grants if isinstance(grant, Grant)],
+                partial(self._on_network, command) if self._on_network is not None else lambda event: None,
+                limits=self._network_limits,
+                outside=self._outside,
+            )
+            door = Door(proxy)
+            self._proxies.add(proxy)
+            try:
+                door.start()
+                return await self._run_prepared(place, command, interrupt, on_output, door)
+            finally:
+                self._proxies.discard(proxy)
+                await door.close()
+
+    def revoke(self, grant: str) -> None:
+        """Take a network grant back from every running command; open connections by it end at once."""
+        parsed = parse_grant(grant)
+        if isinstance(parsed, Grant):
+            for proxy in self._proxies:
+                proxy.revoke(parsed)
+
+    async def _run_prepared(
+        self,
+        place: Place,
+        command: Command,
+        interrupt: asyncio.Future[None],
+        on_output: OnOutput | None,
+        door: Door | None,
+    ) -> Outcome:
+        env = command.env
+        launcher: tuple[str, ...] = ()
+        if door is not None:
+            python, needed = inner_python()
+            place = msgspec.structs.replace(place, toolchain=(*place.toolchain, *needed))
+            env = {**PROXY_ENV, **env}
+            launcher = launcher_argv(python, door.inner)
+        options = build_profile(place, self.identity, command.limits, command.cwd, env)
+        with contextlib.ExitStack() as held:
+            namespace, meter = _Namespace(), Meter()
+            held.callback(namespace.close)
+            held.callback(meter.stop)
+            passed = [namespace.told] if door is None else [namespace.told, door.inner]
+            outcome = await supervise(
+                self._spawn(options, command, launcher, passed, held),
+                end_tree=namespace.end,
+                interrupt=interrupt,
+                on_output=on_output,
+                on_start=meter.start,
+                settle=namespace.settle,
+            )
+        ended_early = outcome.timed_out or outcome.cancelled or outcome.error is not None
+        if not ended_early and not namespace.made:
+            raise ExecutorUnavailable(_not_made(outcome))
+        return told_apart(_as_signal(_metered(outcome, meter)))
 
     async def close(self) -> None:
         await self._running.close()
@@ -163,9 +229,14 @@ class BubblewrapExecutor:
         return bwrap
 
     def _spawn(
-        self, options: Sequence[Option], command: Command, told: int, held: contextlib.ExitStack
+        self,
+        options: Sequence[Option],
+        command: Command,
+        launcher: tuple[str, ...],
+        passed: Sequence[int],
+        held: contextlib.ExitStack,
     ) -> Spawn:
-        descriptors: list[int] = [told]
+        descriptors = list(passed)
 
         def descriptor_of(content: bytes) -> int:
             descriptor = _readable(content)
@@ -180,10 +251,10 @@ class BubblewrapExecutor:
         words = [
             str(descriptor_of(option.content)) if isinstance(option, Data) else option for option in options
         ]
-        words += ["--json-status-fd", str(told), "--seccomp", str(descriptor_of(program))]
+        words += ["--json-status-fd", str(passed[0]), "--seccomp", str(descriptor_of(program))]
         arguments = descriptor_of(b"".join(os.fsencode(word) + b"\0" for word in words))
         return Spawn(
-            argv=(str(self.find_bwrap()), "--args", str(arguments), "--", *self._chain(command)),
+            argv=(str(self.find_bwrap()), "--args", str(arguments), "--", *self._chain(command, launcher)),
             env={},
             cwd="/",
             stdin=command.stdin,
@@ -192,14 +263,15 @@ class BubblewrapExecutor:
             pipe_owner=(self.identity.uid, self.identity.gid) if self.identity.drop else None,
         )
 
-    def _chain(self, command: Command) -> Iterator[str]:
-        """The programs that become the command, inside: first the uid, then the limits."""
+    def _chain(self, command: Command, launcher: tuple[str, ...]) -> Iterator[str]:
+        """The programs that become the command, inside: first the uid, then the network, then the limits."""
         setpriv, prlimit = find_tool("setpriv"), find_tool("prlimit")
         if prlimit is None or setpriv is None:
             raise ExecutorUnavailable("setpriv and prlimit are missing; install util-linux")
         if self.identity.drop:
             yield from (str(setpriv), f"--reuid={self.identity.uid}", f"--regid={self.identity.gid}")
             yield from ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--")
+        yield from launcher
         yield from prlimit_argv(prlimit, command.limits)
         yield from command.argv
 
@@ -222,14 +294,14 @@ class _Namespace:
         os.close(self.told)
 
     async def settle(self) -> None:
-        """Wait until the namespace is empty, which follows the leader's end by a millisecond or so."""
+        """End the namespace and wait until it is empty, a millisecond or so after the leader's end."""
         with contextlib.suppress(BlockingIOError):
             said = os.read(self._status, 4096)
             # Reported only when the command was reached; see --json-status-fd in bwrap(1).
             self.made = b'"exit-code"' in said
             first = re.search(rb'"child-pid"\s*:\s*(\d+)', said)
             if first is not None:
-                await proctree.gone(int(first[1]), EMPTY_S)
+                await proctree.gone(int(first[1]), EMPTY_S, kill_if=proctree.first_of_namespace)
 
     def end(self, leader: int, number: int) -> None:
         first = proctree.children(leader)
@@ -255,6 +327,15 @@ def _below(pid: int, ancestor: int) -> bool:
             return True
         pid = found.ppid
     return False
+
+
+def _absolute(place: Place) -> Place:
+    return msgspec.structs.replace(
+        place,
+        tree=place.tree.absolute(),
+        git_dir=place.git_dir.absolute() if place.git_dir is not None else None,
+        objects=place.objects.absolute() if place.objects is not None else None,
+    )
 
 
 def _point(path: Path) -> None:

@@ -6,7 +6,8 @@ write or reach: the command is this user, on this machine. Choosing it takes the
 
 The tree is the process group plus everything that carries the command's mark, so a daemon that left the
 group still dies with the command, at the latest in :meth:`LocalExecutor.sweep` after its owner was killed
-with SIGKILL. ``limits.processes`` counts every process of the user here, as the kernel does.
+with SIGKILL. ``limits.processes`` counts every process of the user here, as the kernel does. A network grant
+changes nothing: the whole network is open.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from pathlib import Path
 from pushpals.work.executors import proctree, records
 from pushpals.work.executors.base import (
     Command,
-    ExecutorUnavailable,
     Level,
     OnOutput,
     Outcome,
@@ -51,6 +51,16 @@ class LocalExecutor:
     def level(self) -> Level:
         return "none"
 
+    def base_env(self, place: Place) -> dict[str, str]:
+        """The variables a command needs to find its tools and its home; add to these.
+
+        Few names, taken by name: what else the owner has in its environment is nobody's business.
+        """
+        folders = [str(path / "bin") for path in place.toolchain if (path / "bin").is_dir()]
+        passed = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "USER") if name in os.environ}
+        path = os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
+        return {"LANG": "C.UTF-8", **passed, "PATH": ":".join([*folders, path]), "CI": "1"}
+
     async def probe(self) -> ProbeReport:
         return ProbeReport(
             executor=self.name,
@@ -60,10 +70,6 @@ class LocalExecutor:
         )
 
     async def run(self, place: Place, command: Command, on_output: OnOutput | None = None) -> Outcome:
-        if command.network:
-            raise ExecutorUnavailable(
-                "a network grant needs the bubblewrap executor: without a sandbox there is nothing to grant"
-            )
         refusal = refused(place.tree, command)
         if refusal is not None:
             return Outcome(error=refusal)

@@ -214,7 +214,10 @@ def _judge(sandbox: Sandbox, scratch: _Scratch, answers: Answers, connected: boo
             answers.core_pattern in ("EACCES", "EROFS", "EPERM", "ENOENT"),
             f"opening core_pattern for writing: {answers.core_pattern}",
         ),
-        "environment of process 1": (answers.environ in ("EACCES", "EPERM", "empty"), answers.environ),
+        "environment of process 1": (
+            answers.environ in ("ENOENT", "EACCES", "EPERM", "empty"),
+            f"reading it: {answers.environ}",
+        ),
         "user namespace": (answers.user_namespace == "EPERM", f"unshare: {answers.user_namespace}"),
         "set-uid bit": (
             answers.set_id == "done,EPERM,EPERM" and not set_ids,

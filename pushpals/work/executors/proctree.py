@@ -164,12 +164,29 @@ def send(pid: int, number: int, still_ours: Callable[[int], bool]) -> None:
         os.close(descriptor)
 
 
-async def gone(pid: int, timeout: float) -> bool:
-    """Wait until ``pid`` has ended, its whole pid namespace with it if it was process 1 of one."""
+def first_of_namespace(pid: int) -> bool:
+    """Whether ``pid`` is process 1 of a pid namespace below this one."""
+    try:
+        status = (PROC / str(pid) / "status").read_bytes()
+    except OSError:
+        return False
+    at = status.find(b"NSpid:")
+    numbers = status[at + 6 : status.find(b"\n", at)].split() if at >= 0 else []
+    return len(numbers) > 1 and numbers[-1] == b"1"
+
+
+async def gone(pid: int, timeout: float, kill_if: Callable[[int], bool] | None = None) -> bool:
+    """Wait until ``pid`` has ended, its whole pid namespace with it if it was process 1 of one.
+
+    With its identity pinned, ``kill_if(pid)`` may say that it should be helped to its end.
+    """
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
         return True
+    if kill_if is not None and kill_if(pid):
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
 

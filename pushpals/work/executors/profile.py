@@ -109,6 +109,9 @@ def build_profile(
         *_toolchain(place.toolchain),
         *_workspace(place),
         # An ordinary user owns what bubblewrap made, and could fill that memory without bound.
+        # To the kernel, bubblewrap's process 1 and an ordinary user's command are the same user: the command
+        # could write its memory, and a process 1 that was rewritten need not end with its owner.
+        *("--tmpfs", "/proc/1", "--remount-ro", "/proc/1"),
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *("--chdir", str(PurePosixPath(TREE, cwd))),
     ]

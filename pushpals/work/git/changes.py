@@ -76,7 +76,7 @@ class DiffText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TreeEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One leaf of a tree. ``size`` is in bytes, None for a submodule pointer."""
+    """One leaf of a tree. ``size`` is in bytes; None if not asked for, or for a submodule pointer."""
 
     path: str
     mode: str
@@ -109,14 +109,17 @@ def parse_changes(raw: bytes) -> tuple[ChangedFile, ...]:
 
 
 def parse_tree(raw: bytes) -> tuple[TreeEntry, ...]:
-    """Read ``ls-tree -r -z --long``."""
+    """Read ``ls-tree -r -z``, with or without ``--long``."""
     entries = []
     for field in split_nul(raw):
         head, _, path = field.partition(b"\t")
-        mode, _, sha, size = head.decode("ascii").split()
+        mode, _, sha, *size = head.decode("ascii").split()
         entries.append(
             TreeEntry(
-                path=decode_path(path), mode=mode, sha=Sha(sha), size=None if size == "-" else int(size)
+                path=decode_path(path),
+                mode=mode,
+                sha=Sha(sha),
+                size=int(size[0]) if size and size[0] != "-" else None,
             )
         )
     return tuple(entries)

@@ -38,7 +38,8 @@ _CAUSES: tuple[tuple[GitErrorKind, re.Pattern[bytes]], ...] = (
     (
         "auth",
         re.compile(
-            rb"Authentication failed|Permission denied|could not read (Username|Password)"
+            rb"Authentication failed|Permission denied[ ,(]+(publickey|password|keyboard|gssapi|please|to )"
+            rb"|could not read (Username|Password)"
             rb"|terminal prompts disabled|returned error: 40[13]|Host key verification failed"
             rb"|[Aa]ccess denied|detected dubious ownership|Invalid username or password"
         ),

@@ -46,6 +46,33 @@ def lstat_below(root: Path, path: bytes) -> os.stat_result | None:
         return None
 
 
+def open_up(root: Path) -> list[bytes]:
+    """Make every directory and file readable for us. Returns the paths where we may not.
+
+    git passes over a directory that it cannot read, so what is below would be silently missing.
+    """
+    closed: list[bytes] = []
+    pending = [b""]
+    while pending:
+        folder = pending.pop()
+        try:
+            with open_below(root, folder) as fd:
+                for name in _names(fd):
+                    path = folder + b"/" + name if folder else name
+                    info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    wanted = 0o700 if stat.S_ISDIR(info.st_mode) else 0o400
+                    if not stat.S_ISLNK(info.st_mode) and info.st_mode & wanted != wanted:
+                        try:
+                            _chmod(name, stat.S_IMODE(info.st_mode) | wanted, fd)
+                        except PermissionError:
+                            closed.append(path)
+                    if stat.S_ISDIR(info.st_mode):
+                        pending.append(path)
+        except OSError:
+            closed.append(folder)
+    return closed
+
+
 def prune(root: Path, keep: Mapping[bytes, str], trash: Path) -> None:
     """Take everything out of ``root`` that is not a leaf in ``keep`` (path → git mode) of the same type.
 

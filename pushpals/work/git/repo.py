@@ -241,10 +241,11 @@ class BareRepo:
         rows = (line.split() for line in result.stdout.decode("ascii").splitlines())
         return {as_sha(sha): int(size) for sha, size in rows if size != "missing"}
 
-    async def tree_entries(self, treeish: str) -> tuple[TreeEntry, ...]:
-        """All leaves of a tree, in git's order."""
+    async def tree_entries(self, treeish: str, *, sizes: bool = False) -> tuple[TreeEntry, ...]:
+        """All leaves of a tree, in git's order. ``sizes`` costs a look at every object."""
         result = await self.run(
-            ["ls-tree", "-r", "-z", "--long", "--full-tree", as_sha(treeish)], read_only=True
+            ["ls-tree", "-r", "-z", *(["--long"] if sizes else []), "--full-tree", as_sha(treeish)],
+            read_only=True,
         )
         return parse_tree(result.stdout)
 

@@ -222,6 +222,7 @@ class Git:
             "SSH_ASKPASS": "/bin/false",
             "GIT_LFS_SKIP_SMUDGE": "1",
             "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_NO_LAZY_FETCH": "1",
             "GIT_LITERAL_PATHSPECS": "1",
             "GIT_PAGER": "cat",
             "GIT_EDITOR": "false",

@@ -102,6 +102,13 @@ class RecordExists(msgspec.Struct, frozen=True, kw_only=True):
     at: Sha
 
 
+class Rewound(msgspec.Struct, frozen=True, kw_only=True):
+    """The records are there and the target does not contain the landing: somebody took it out by hand,
+    or the host died between two refs of the transaction. Which of them, an operator has to say."""
+
+    at: Sha | None
+
+
 class RemoteRefused(msgspec.Struct, frozen=True, kw_only=True):
     """The remote said no in its own words. ``rule`` and ``auth`` need an operator; ``locked`` may pass;
     ``no_atomic`` is answered by the fallback, if the policy allows it."""
@@ -118,8 +125,8 @@ class Unreachable(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-Outcome = Landed | MainMoved | HeadMoved | RecordExists | RemoteRefused | Unreachable
-Recovery = Landed | NotPushed | MainMoved | HeadMoved | RecordExists | Unreachable
+Outcome = Landed | MainMoved | HeadMoved | RecordExists | Rewound | RemoteRefused | Unreachable
+Recovery = Landed | NotPushed | MainMoved | HeadMoved | RecordExists | Rewound | Unreachable
 
 
 async def land(repo: BareRepo, remote: Remote, intent: Intent, *, timeout_s: float = 300.0) -> Outcome:
@@ -147,22 +154,28 @@ async def land(repo: BareRepo, remote: Remote, intent: Intent, *, timeout_s: flo
 async def recover(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
     """What became of an intent, read from the remote. Safe to ask at any time, any number of times."""
     try:
-        refs = await repo.ls_remote(remote, [update.ref for update in intent.updates()])
-        at = refs.get(intent.target)
-        records = {job.job: refs.get(job.record) for job in intent.jobs}
-        if intent.jobs and all(records[job.job] == job.commit for job in intent.jobs):
-            # Records and target move in one transaction, and whatever rewound the target since is not ours.
-            return Landed(at=at or intent.new)
-        for job in intent.jobs:
-            if (record := records[job.job]) is not None:
-                return RecordExists(job=job.job, at=record)
-        if at != intent.old:
-            if at is not None and await _contains(repo, remote, intent, at):
-                return Landed(at=at, recorded=False)
-            return MainMoved(at=at)
-        return _head_moved(intent, refs) or NotPushed()
+        found = await _look(repo, remote, intent)
+        # Refs are listed one by one, so a list taken while a transaction commits shows both of its sides.
+        return found if isinstance(found, Landed | NotPushed) else await _look(repo, remote, intent)
     except GitError as error:
         return Unreachable(kind=error.kind, text=str(error))
+
+
+async def _look(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
+    refs = await repo.ls_remote(remote, [update.ref for update in intent.updates()])
+    at = refs.get(intent.target)
+    records = {job.job: refs.get(job.record) for job in intent.jobs}
+    recorded = bool(intent.jobs) and all(records[job.job] == job.commit for job in intent.jobs)
+    if at is not None and at != intent.old and await _contains(repo, remote, intent, at):
+        return Landed(at=at, recorded=recorded)
+    if recorded:
+        return Rewound(at=at)
+    for job in intent.jobs:
+        if (record := records[job.job]) is not None:
+            return RecordExists(job=job.job, at=record)
+    if at != intent.old:
+        return MainMoved(at=at)
+    return _head_moved(intent, refs) or NotPushed()
 
 
 async def land_without_atomic(

@@ -198,6 +198,19 @@ TABLE: list[tuple[str, Input, Verdict, Verdict, str]] = [
     ("A39s", "ls & sudo id", "deny", "deny", "priv"),
     ("A39t", "(sudo id)", "deny", "deny", "priv"),
     ("A39u", "ls\nsudo id", "deny", "deny", "priv"),
+    ("A39v", "nohup >log sudo id", "deny", "deny", "priv"),
+    ("A39w", "setsid 2>&1 sudo id", "deny", "deny", "priv"),
+    ("A39x", "nice <<E sudo id\nE", "deny", "deny", "priv"),
+    ("A39y", "cat <<E && sudo id\nE", "deny", "deny", "priv"),
+    ("A39z", "true | nohup >log sudo id", "deny", "deny", "priv"),
+    ("A39A", "! ! sudo id", "deny", "deny", "priv"),
+    ("A39B", "time A=1 sudo id", "deny", "deny", "priv"),
+    ("A39C", "$x sudo id", "deny", "deny", "priv"),
+    ("A39D", "nice $x sudo id", "deny", "deny", "priv"),
+    ("A39E", "eval $x sudo id", "deny", "deny", "priv"),
+    ("A39F", "${x:-sudo} id", "deny", "deny", "priv"),
+    ("A39G", "{ ls; } > a b", "deny", "deny", "parse.error"),
+    ("A39H", "ls 2>/dev/null -la", "allow", "allow", "readonly"),
     ("A40", ["/proc/self/root/usr/bin/id"], "deny", "deny", "proc-path"),
     ("A40b", sh("cat //proc/./1//root/etc/passwd"), "deny", "deny", "proc-path"),
     ("A40c", sh("cat ../proc/self/cwd/x"), "deny", "deny", "proc-path"),
@@ -430,9 +443,7 @@ def test_explain_names_the_rule_and_the_part() -> None:
 
 words = st.sampled_from(
     [
-        *sh(
-            "ls sudo git push -c env CI=1 PATH=x timeout 5 && || ; | > /dev/null $(id) `id` 'a b' \" ' ( ) { }"
-        ),
+        *sh("ls sudo git push -c env CI=1 PATH=x timeout 5 && || ; | > /dev/null $(id) `id` 'a b' \" ' ( )"),
         *sh("http://127.0.0.1 \\ xargs bash -c <<E E find -exec ;; if fi curl"),
         "\n",
         "'sudo id'",

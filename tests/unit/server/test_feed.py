@@ -132,6 +132,14 @@ async def test_waiters_are_woken_by_events_and_only_by_their_own_topic() -> None
     assert await lanes
 
 
+async def test_waking_everybody_reaches_a_wait_that_is_about_to_begin() -> None:
+    topics = Feed().topics
+    ticket = topics.ticket("jobs")
+    topics.notify_all()
+
+    assert await topics.changed("jobs", ticket, 60)
+
+
 async def test_a_wait_that_times_out_says_so_and_leaves_nothing_behind() -> None:
     topics = Feed().topics
 

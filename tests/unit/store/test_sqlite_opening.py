@@ -34,7 +34,7 @@ asyncio.run(main())
 """
 
 TRY_AS_NOBODY = """
-import asyncio, os, sys
+import asyncio, concurrent.futures.thread, os, sys
 from pathlib import Path
 from pushpals.store.base import StoreUnreadable
 from pushpals.store.sqlite import open_store

@@ -323,6 +323,17 @@ async def test_a_tree_owned_by_the_user_of_a_sandbox_is_read(
         assert await workspace.tracked_changes() == ("src/app.py",)
 
 
+async def test_what_the_job_closed_for_reading_is_not_lost(
+    tmp_path: Path, cache: BareRepo, base: str
+) -> None:
+    async with WorkspacePool(tmp_path / "ws", cache) as pool, pool.acquire(base, "job") as workspace:
+        agent(
+            workspace,
+            "mkdir -p shut/in; echo x > shut/in/file; chmod 000 shut/in/file shut/in shut README.md",
+        )
+        assert [file.path for file in (await taken(workspace)).files] == ["shut/in/file"]
+
+
 async def test_a_change_that_keeps_size_and_time_is_seen(tmp_path: Path, cache: BareRepo, base: str) -> None:
     async with WorkspacePool(tmp_path / "ws", cache) as pool:
         async with pool.acquire(base, "job") as workspace:

@@ -10,10 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,8 +22,10 @@ USER = 61_900
 
 HERE = Path(__file__).resolve()
 ROOT = Path(pushpals.__file__).resolve().parent.parent
-CHECKOUT = HERE.parents[4]
-SUITES = (HERE.parent, CHECKOUT / "tests" / "contract" / "test_executors.py")
+SUITES = (
+    HERE.parent,
+    HERE.parents[3] / "contract" / "test_executors.py",
+)
 
 
 def closed_folder_above(path: Path) -> Path | None:
@@ -37,58 +36,70 @@ def closed_folder_above(path: Path) -> Path | None:
     return None
 
 
-def opened(paths: list[Path], stage: Path) -> str:
-    """A script that shows ``paths`` again below closed folders, in a mount namespace of its own."""
-    hidden = [path for path in paths if closed_folder_above(path) is not None]
-    closed = {folder for path in hidden if (folder := closed_folder_above(path)) is not None}
-    lines = []
-    for number, path in enumerate(hidden):
-        lines += [shlex.join(["mkdir", f"{stage}/{number}"])]
-        lines += [shlex.join(["mount", "--bind", str(path), f"{stage}/{number}"])]
-    for folder in sorted(closed):
-        lines += [shlex.join(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder)])]
-    for number, path in enumerate(hidden):
-        lines += [shlex.join(["mkdir", "-p", str(path)])]
-        lines += [shlex.join(["mount", "--bind", f"{stage}/{number}", str(path)])]
+def opened(paths: list[Path]) -> str:
+    """A script that shows ``paths`` read-only below closed folders, in a mount namespace of its own."""
+    lines = ["set -e"]
+    closed = {folder for path in paths if (folder := closed_folder_above(path)) is not None}
+    for number, path in enumerate(paths):
+        if closed_folder_above(path) is not None:
+            lines += [f"mkdir /tmp/{number}", f"mount --bind {shlex.quote(str(path))} /tmp/{number}"]
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(folder))}" for folder in sorted(closed)]
+    for number, path in enumerate(paths):
+        if closed_folder_above(path) is not None:
+            lines += [f"mkdir -p {shlex.quote(str(path))}"]
+            lines += [f"mount --bind /tmp/{number} {shlex.quote(str(path))}"]
     return "\n".join(lines)
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """A folder of the ordinary user's, below folders that everybody may enter."""
-    made = Path(tempfile.mkdtemp(prefix="pushpals-ordinary-", dir="/var/tmp"))
-    os.chown(made, USER, USER)
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("sandboxed_machine")
-async def test_everything_holds_for_an_ordinary_user_too(request: pytest.FixtureRequest) -> None:
+async def test_everything_holds_for_an_ordinary_user_too() -> None:
     if os.geteuid() != 0:
         return  # This run is the ordinary one.
-    home: Path = request.getfixturevalue("home")
-    needed = sorted({Path(sys.prefix), Path(sys.base_prefix), ROOT, CHECKOUT})
+    needed = sorted({Path(sys.prefix), Path(sys.base_prefix), ROOT, HERE.parents[4]})
     inner = [
         *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--"),
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-        *("-c", str(CHECKOUT / "pyproject.toml"), "-o", "asyncio_default_fixture_loop_scope=function"),
-        *("--basetemp", f"{home}/pytest"),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-c",
+            str(HERE.parents[4] / "pyproject.toml"),
+        ),
+        *("-o", "asyncio_default_fixture_loop_scope=function", "--basetemp", "/tmp/pytest"),
         *map(str, SUITES),
     ]
+    # The private /tmp is a file system in memory of the inner run alone.
     script = "\n".join(
-        ["set -e", opened(needed, home), shlex.join(["cd", str(home)]), f"exec {shlex.join(inner)}"]
+        [
+            "mount -t tmpfs -o mode=1777 tmpfs /tmp",
+            opened(needed),
+            "cd /tmp",
+            f"exec {shlex.join(inner)}",
+        ]
     )
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": "/tmp",
+    }
     process = await asyncio.create_subprocess_exec(
-        *("unshare", "--mount", "--propagation", "private", "--fork", "--kill-child", "--"),
-        *("sh", "-c", script),
-        env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "HOME": str(home),
-            "TMPDIR": str(home),
-        },
+        *(
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "--kill-child",
+            "--fork",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ),
+        env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

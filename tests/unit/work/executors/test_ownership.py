@@ -40,6 +40,13 @@ def test_a_tree_is_taken_and_what_appears_later_too(owner: Owner, tmp_path: Path
     assert set(owners(tree).values()) == {owner.uid}
 
 
+def test_what_appears_in_the_very_tick_of_a_look_is_seen_by_the_next(owner: Owner, tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"f{number}").write_text("x")
+        owner.take(tmp_path)
+        assert (tmp_path / f"f{number}").stat().st_uid == owner.uid
+
+
 def test_links_are_not_followed_and_files_with_two_names_are_left(owner: Owner, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -52,6 +59,16 @@ def test_links_are_not_followed_and_files_with_two_names_are_left(owner: Owner, 
     owner.take(tree)
     assert set(owners(outside).values()) == {os.geteuid()}
     assert (tree / "folder").lstat().st_uid == owner.uid
+
+
+def test_a_single_file_is_taken_unless_it_has_a_second_name(owner: Owner, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text("x")
+        (tmp_path / name).chmod(0o600)
+    os.link(tmp_path / "two", tmp_path / "again")
+    owner.take(tmp_path / "one")
+    owner.take(tmp_path / "two")
+    assert ((tmp_path / "one").stat().st_uid, (tmp_path / "two").stat().st_uid) == (owner.uid, os.geteuid())
 
 
 def test_a_tree_that_is_a_link_is_refused(owner: Owner, tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from pushpals.work.executors.base import Command, ExecutorUnavailable, Place
+from pushpals.work.executors.base import Command, ExecutorUnavailable, Mount, Place
 from pushpals.work.executors.bubblewrap import BubblewrapExecutor
-from pushpals.work.executors.choose import choose_executor, executor_names, load_executor
+from pushpals.work.executors.choose import choose_executor, executor_names, load_executor, run_once
 from pushpals.work.executors.local import LocalExecutor
 from pushpals.work.executors.probe import remedy_for
 
@@ -112,6 +113,31 @@ async def test_a_closed_executor_does_not_probe_itself_back_to_life(place: Place
     await executor.close()
     with pytest.raises(ExecutorUnavailable, match="closed"):
         await executor.run(place, Command(argv=("true",)))
+
+
+@pytest.mark.usefixtures("sandboxed_machine")
+async def test_one_command_runs_with_the_tools_of_this_python(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("seen\n")
+    code = "import sys, msgspec; print(open('f').read() + sys.stdin.read(), end='')"
+    outcome, report = await run_once(["python", "-c", code], tree=tmp_path, stdin=b"given\n")
+    assert (outcome.stdout, outcome.stderr, report.level) == (b"seen\ngiven\n", b"", "full")
+
+
+async def test_a_place_that_cannot_be_shown_is_told(sandbox: BubblewrapExecutor, place: Place) -> None:
+    for broken in (
+        msgspec.structs.replace(place, toolchain=(Path("/"),)),
+        msgspec.structs.replace(place, toolchain=(Path("/etc"),)),
+        msgspec.structs.replace(place, toolchain=(Path("/no/such/prefix"),)),
+        msgspec.structs.replace(place, toolchain=(Path("relative"),)),
+        msgspec.structs.replace(place, git_dir=place.tree / "none"),
+        msgspec.structs.replace(place, objects=place.tree / "none"),
+        msgspec.structs.replace(place, mounts=(Mount(source=place.tree, at="/usr/lib"),)),
+        msgspec.structs.replace(place, mounts=(Mount(source=place.tree, at="/repo/.git/hooks"),)),
+        msgspec.structs.replace(place, mounts=(Mount(source=place.tree, at="/data/../etc"),)),
+        msgspec.structs.replace(place, mounts=(Mount(source=place.tree / "none", at="/data"),)),
+    ):
+        with pytest.raises(ExecutorUnavailable):
+            await sandbox.run(broken, Command(argv=("true",)))
 
 
 def test_an_executor_is_found_by_its_registered_name() -> None:

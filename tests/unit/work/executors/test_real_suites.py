@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pushpals.work.executors.base import Command, Limits, Mount, Place
 from pushpals.work.executors.bubblewrap import BubblewrapExecutor
-
-TOOLCHAIN = tuple(sorted({Path(sys.prefix), Path(sys.base_prefix)}))
+from pushpals.work.executors.choose import own_toolchain
 
 SUITE = """
 import asyncio, concurrent.futures, http.server, mmap, multiprocessing, os, pty, pwd, shutil, signal, socket
@@ -160,7 +158,7 @@ def test_tar_keeps_modes(tmp_path):
 
 async def test_a_project_with_every_habit_passes_its_tests(sandbox: BubblewrapExecutor, place: Place) -> None:
     (place.tree / "test_all.py").write_text(SUITE)
-    shown = Place(tree=place.tree, toolchain=TOOLCHAIN)
+    shown = Place(tree=place.tree, toolchain=own_toolchain())
     outcome = await sandbox.run(
         shown,
         Command(

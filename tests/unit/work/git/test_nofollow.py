@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pushpals.work.git.nofollow import empty, lstat_below, open_below, prune
+from pushpals.work.git.nofollow import empty, lstat_below, open_below, open_up, prune
 
 
 @pytest.fixture
@@ -96,6 +96,19 @@ def test_folders_without_permissions_and_foreign_links_are_deleted_not_followed(
     (top / "a").chmod(0o500)
     assert empty(top) == []
     assert (outside / "keep.txt").read_text() == "mine"
+
+
+def test_everything_is_made_readable_and_links_are_left_alone(tmp_path: Path, outside: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    (tree / "a/b/file").write_text("x")
+    (tree / "link").symlink_to(outside)
+    outside.chmod(0o500)
+    for path in ("a/b/file", "a/b", "a"):
+        (tree / path).chmod(0)
+    assert open_up(tree) == []
+    assert (tree / "a/b/file").read_text() == "x"
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o500
 
 
 def test_nothing_to_delete_is_fine(tmp_path: Path) -> None:

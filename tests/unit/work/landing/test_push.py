@@ -21,6 +21,7 @@ from pushpals.work.landing.push import (
     Published,
     RecordExists,
     RemoteRefused,
+    Rewound,
     Taken,
     Unreachable,
     land,
@@ -144,6 +145,11 @@ async def test_landed_stays_landed_when_main_goes_on_or_back(stage: Stage) -> No
     await land(stage.repo, stage.remote, intent)
     beyond = stage.lands_by_hand({"b.txt": "later\n"})
     assert await recover(stage.repo, stage.remote, intent) == Landed(at=beyond)
+    stage.upstream.git("update-ref", TARGET, intent.old)
+    assert await recover(stage.repo, stage.remote, intent) == Rewound(at=intent.old)
+    assert await land(stage.repo, stage.remote, intent) == Rewound(at=intent.old)
+    assert stage.main() == intent.old
+    stage.upstream.git("update-ref", TARGET, beyond)
     # Without the record (a host that lost it), ancestry answers.
     stage.upstream.git("update-ref", "-d", RECORD)
     assert await recover(stage.repo, stage.remote, intent) == Landed(at=beyond, recorded=False)
@@ -160,6 +166,18 @@ async def test_a_rule_of_the_remote_is_told_in_its_words_and_passes_when_it_is_l
     assert stage.upstream.refs() == before
     rule.unlink()
     assert await land(stage.repo, stage.remote, intent) == Landed(at=intent.new)
+
+
+async def test_a_person_s_checkout_is_never_moved_under_their_feet(stage: Stage) -> None:
+    intent = await stage.intent("j", {"a.txt": "new\n"})
+    stage.work.checkout("main")
+    stage.work.git("update-ref", BRANCH, intent.jobs[0].head)
+    own = parse_remote(stage.work.path)
+    outcome = await land(stage.repo, own, intent)
+    assert isinstance(outcome, RemoteRefused)
+    assert (outcome.kind, outcome.refs) == ("rule", (TARGET,))
+    assert stage.work.sha("main") == intent.old
+    assert stage.work.git("status", "--porcelain") == ""
 
 
 async def test_a_lock_on_the_remote_may_pass(stage: Stage) -> None:

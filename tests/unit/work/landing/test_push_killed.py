@@ -57,16 +57,15 @@ def stop_at(stage: Stage, point: str, reached: Path, release: Path) -> None:
     path = stage.upstream.path / "hooks" / HOOKS[point]
     path.parent.mkdir(exist_ok=True)
     only = f'[ "$1" = {point} ] || exit 0\n' if HOOKS[point] == "reference-transaction" else ""
-    path.write_text(
-        f"#!/bin/sh\n{only}mkdir {reached}.once 2>/dev/null || exit 0\necho here > {reached}\nread x < {release}\n"
-    )
+    wait = f"mkdir {reached}.once 2>/dev/null || exit 0\necho here > {reached}\nread x < {release}\n"
+    path.write_text(f"#!/bin/sh\n{only}{wait}")
     path.chmod(0o755)
 
 
 @contextlib.asynccontextmanager
 async def pusher(stage: Stage, intent: Intent, store: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """A pusher of its own process, ready to land the stored intent at the next line of its input."""
-    store.write_bytes(msgspec.json.encode(intent))
+    await asyncio.to_thread(store.write_bytes, msgspec.json.encode(intent))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PUSHER, str(stage.repo.path), str(stage.upstream.path), str(store),
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

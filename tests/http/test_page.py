@@ -1,0 +1,49 @@
+"""The status page: static, inert to whatever the team writes, and guarded by its policy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pushpals.server.handlers.page import FILES, PAGE_CSP, read
+from pushpals.testing.site import RunningSite
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/", FILES["index.html"]), *((f"/page/{name}", kind) for name, kind in FILES.items())]
+)
+async def test_the_page_is_open_and_comes_with_its_policy(site: RunningSite, path: str, kind: str) -> None:
+    answer = await (await site.http(None)).get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["content-security-policy"] == PAGE_CSP
+    assert answer.content
+
+
+@pytest.mark.parametrize("name", ["..%2Fpage.js", "routes.py", "%2e%2e", "", "page.js%00"])
+async def test_nothing_but_the_page_is_served_as_one(site: RunningSite, name: str) -> None:
+    answer = await (await site.http(None)).get(f"/page/{name}")
+    assert answer.status_code in (400, 404)
+
+
+def test_the_page_has_no_inline_code_and_loads_nothing_from_elsewhere() -> None:
+    html = read("index.html").decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", html)
+    for source in re.findall(r'(?:src|href)="([^"]*)"', html):
+        assert source.startswith("page/")
+        assert source.removeprefix("page/") in FILES
+
+
+def test_the_script_never_makes_markup_from_text() -> None:
+    script = read("page.js").decode()
+    for sink in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "srcdoc",
+    ):
+        assert sink not in script
