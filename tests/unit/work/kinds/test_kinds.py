@@ -384,7 +384,7 @@ async def test_an_agent_s_words_are_words_and_its_diff_is_the_result(tmp_path: P
         "import sys; brief = sys.stdin.read(); open('adder.py', 'a').write('\\n\\nONE = 1\\n'); print(brief)"
     )
     agents = {
-        "liar": AgentCommand(argv=(sys.executable, "-c", liar, "{brief}")),
+        "liar": AgentCommand(argv=(sys.executable, "-c", liar, "{brief_file}")),
         "worker": AgentCommand(argv=(sys.executable, "-c", worker)),
     }
     async with Workshop(tmp_path, PROJECT, settings=Settings(agents=agents)) as shop:

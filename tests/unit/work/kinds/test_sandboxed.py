@@ -49,7 +49,8 @@ async def test_a_patch_and_a_look_work_inside(tmp_path: Path) -> None:
 async def test_an_agent_gets_its_brief_as_a_file_and_sees_no_host_path(tmp_path: Path) -> None:
     executor = BubblewrapExecutor()
     script = (
-        "cat {brief}; pwd; echo >> new.txt; ls / | tr '\\n' ' '; test ! -e " + f"{tmp_path} && echo hidden"
+        "cat {brief_file}; pwd; echo >> new.txt; ls / | tr '\\n' ' '; test ! -e "
+        + f"{tmp_path} && echo hidden"
     )
     agents = {"a": AgentCommand(argv=("sh", "-c", script))}
     async with Workshop(tmp_path, PROJECT, executor=executor, settings=Settings(agents=agents)) as shop:
