@@ -28,7 +28,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ from pushpals.work.executors.choose import EXIT_NO_SANDBOX, choose_executor
 from pushpals.work.git.names import branch_ref
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Git
-from pushpals.work.kind import JobFailure, check_params, kind_names
+from pushpals.work.kind import JobFailure, JobKind, check_params, kind_names
 from pushpals.work.outbox import Outbox
 from pushpals.work.run_check import Checked
 from pushpals.work.tools import Tools
@@ -74,12 +74,15 @@ class Worker(Role):
         *,
         executor: Executor | None = None,
         worker_id: str | None = None,
+        kinds: Mapping[str, JobKind] | None = None,
         clock: Clock = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         new_id: Ids = random_id,
         backoff: Backoff | None = None,
     ) -> None:
+        """``kinds`` are known besides those that are registered; ``executor`` is chosen unless given."""
         super().__init__(backoff=backoff)
+        self._kinds = dict(kinds or {})
         self.id = worker_id or new_worker_id(options.label, new_id)
         self.options = options
         self._hub = hub
@@ -273,7 +276,7 @@ class Worker(Role):
 
     async def _attempt(self, job: Job, outbox: Outbox, tools: Tools, reporting: Reporting) -> JobResult:
         assert self._pool is not None
-        kind, args = check_params(job)
+        kind, args = check_params(job, self._kinds)
         scratch = self._scratch(job)
         await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True, mode=0o700)
         base = await self._base(job)
@@ -369,7 +372,9 @@ class Worker(Role):
 
     def _card(self, state: WorkerState, *, sandbox: str, reason: str) -> RegisterWorker:
         return RegisterWorker(
-            kinds=list(self.options.kinds) if self.options.kinds is not None else list(kind_names()),
+            kinds=list(self.options.kinds)
+            if self.options.kinds is not None
+            else sorted({*kind_names(), *self._kinds}),
             capabilities=list(self.options.capabilities),
             sandbox=sandbox,
             sandbox_reason=reason[:2_000],

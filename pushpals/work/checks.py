@@ -238,7 +238,7 @@ def _tests(files: Files, notes: list[str]) -> list[Found]:
     found = _pytest(files, notes)
     if found and not _pytest_configured(files):
         for path in files.paths:
-            # A test package that can be run is how a suite with its own runner says so: `python -m tornado.test`.
+            # A test package that can be run says that the suite has a runner of its own.
             if own := re.fullmatch(r"(?:src/)?((?:[A-Za-z_]\w*/)+tests?)/__main__\.py", path):
                 module = own[1].replace("/", ".")
                 argv = ["python", "-m", module]

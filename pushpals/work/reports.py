@@ -278,7 +278,7 @@ def _read_other(outcome: Outcome) -> Reading:
 
 
 def _counts_from_summary(text: str) -> Counts | None:
-    """The last summary of pytest (``3 failed, 10 passed in 0.12s``) or of unittest (``Ran 13 tests in …``)."""
+    """The last summary of pytest (``3 failed, 10 passed in 0.12s``), or that of unittest."""
     lines = re.findall(r"^=*\s*((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s\b.*$", text, re.M)
     if not lines:
         return _counts_of_unittest(text)

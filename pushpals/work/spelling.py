@@ -112,7 +112,7 @@ def python_prose(data: bytes) -> frozenset[tuple[int, int]] | None:
                 spans.add((token.start[0], len(token.line[: token.start[1]].encode())))
             elif token.type == tokenize.STRING and before in _STATEMENT_STARTS:
                 for number, text in enumerate(token.string.split("\n")):
-                    if not text.lstrip().startswith((">>>", "...")):
+                    if not text.lstrip(" \t\"'rRuUbBfF").startswith((">>>", "...")):
                         spans.add((token.start[0] + number, token.start[1] if number == 0 else 0))
             if token.type not in (tokenize.NL, tokenize.COMMENT):
                 before = token.type

@@ -8,11 +8,6 @@ from pushpals.protocol.jobs import CheckSpec
 from pushpals.work.checks import BadConfig, Files, detect, local_modules, min_python, pick
 
 
-def tree(*paths: str, **texts: str) -> Files:
-    named = {name.replace("__", ".").replace("_toml", ".toml"): text for name, text in texts.items()}
-    return Files(paths=(*paths, *named), texts=named)
-
-
 def files(texts: dict[str, str], *paths: str) -> Files:
     return Files(paths=(*paths, *texts), texts=texts)
 
@@ -132,7 +127,7 @@ def test_a_file_without_checks_leaves_them_to_detection_and_an_empty_list_means_
     ],
 )
 def test_a_broken_configuration_is_refused_with_the_place_and_the_remedy(config: str, complaint: str) -> None:
-    with pytest.raises(BadConfig, match="pushpals.toml") as refused:
+    with pytest.raises(BadConfig, match=r"pushpals\.toml") as refused:
         detect(files({"pushpals.toml": config}, *TESTS))
     assert complaint in str(refused.value)
 
