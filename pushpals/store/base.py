@@ -300,8 +300,9 @@ class Store(Protocol):
 
 
 class OpenStore(Protocol):
-    """The factory registered under the entry point ``pushpals.stores``."""
+    """The factory registered under the entry point ``pushpals.stores``.
 
-    async def __call__(
-        self, path: Path | None, *, on_commit: OnCommit, new_id: Ids, **options: Any
-    ) -> Store: ...
+    An engine may take further keyword arguments, all of them with defaults.
+    """
+
+    async def __call__(self, path: Path | None, *, on_commit: OnCommit, new_id: Ids) -> Store: ...
