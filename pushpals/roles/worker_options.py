@@ -10,7 +10,16 @@ from typing import Protocol
 
 import msgspec
 
-from pushpals.protocol.commands import Claim, Complete, Fail, Ok, Progress, ProgressReply, RegisterWorker
+from pushpals.protocol.commands import (
+    Claim,
+    Complete,
+    Fail,
+    Heartbeat,
+    Ok,
+    Progress,
+    ProgressReply,
+    RegisterWorker,
+)
 from pushpals.protocol.ids import Ids, random_id
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.records import StoredArtifact
@@ -25,6 +34,8 @@ class WorkerHub(Protocol):
 
     async def claim(self, claim: Claim) -> Job | None: ...
     async def progress(self, job_id: str, progress: Progress) -> ProgressReply: ...
+
+    async def heartbeat(self, job_id: str, heartbeat: Heartbeat) -> ProgressReply: ...
     async def complete(self, job_id: str, complete: Complete, *, key: str | None = None) -> Ok: ...
     async def fail(self, job_id: str, fail: Fail, *, key: str | None = None) -> Ok: ...
     async def register_worker(self, worker_id: str, worker: RegisterWorker) -> WorkerRecord: ...

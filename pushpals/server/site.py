@@ -13,10 +13,13 @@ import msgspec
 
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
+from pushpals.hub.upkeep import Upkeep
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
 from pushpals.server.login import Codes, Logins, Tries
+from pushpals.server.metrics import Requests
 from pushpals.server.rates import Rates
+from pushpals.server.tickets import Tickets
 
 if TYPE_CHECKING:
     from pushpals.server.live import Streams
@@ -82,6 +85,10 @@ class Site:
         self.logins = Logins(options.data_dir / "logins.json", hub.clock)
         self.codes = Codes(hub.clock)
         self.tries = Tries(monotonic)
+        self.tickets = Tickets(monotonic)
+        self.requests = Requests()
+        self.upkeep: Upkeep | None = None
+        """Set where upkeep runs, for probes to look at."""
         self.rates = Rates(options.events_per_s, options.events_burst, monotonic)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)

@@ -37,6 +37,7 @@ from pushpals.protocol.commands import (
     Enqueued,
     Entry,
     Fail,
+    Heartbeat,
     History,
     JobReply,
     Jobs,
@@ -139,6 +140,9 @@ class DirectHub:
 
     async def progress(self, job_id: str, body: Progress) -> ProgressReply:
         return await leasing.progress(self.hub, Of(id=job_id, body=body), actor=self.actor)
+
+    async def heartbeat(self, job_id: str, body: Heartbeat) -> ProgressReply:
+        return await leasing.heartbeat(self.hub, Of(id=job_id, body=body), actor=self.actor)
 
     async def complete(self, job_id: str, body: Complete, *, key: str | None = None) -> Ok:
         return await leasing.complete(self.hub, Of(id=job_id, body=body), actor=self.actor, key=key)
