@@ -36,6 +36,7 @@ COMMANDS: dict[str, Row] = {
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),
     "worker": Row("parts:worker", _RUN, "Run only one worker."),
     "pusher": Row("parts:pusher", _RUN, "Run only the serial-pusher."),
+    "local": Row("parts:local", _RUN, "Run only the Local Buddy, who reads your checkout."),
     "say": Row("say:say", _TALK, "Say something to the team."),
     "tail": Row("tail:tail", _TALK, "Follow the conversation and the work, live."),
     "log": Row("log:log", _LOOK, "Tell the story of a job, or of the session."),

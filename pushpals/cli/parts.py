@@ -159,11 +159,41 @@ def buddy(app: App) -> None:
 
 
 async def _buddy(app: App) -> None:
+    from pushpals.roles.base import RoleEnded
     from pushpals.roles.buddy import Buddy
 
     stop = stop_on_signals()
     async with app.client("buddy", ROLE_BACKOFF) as hub:
-        await Buddy(hub, [app.session], repository=repository_id(app)).run(stop)
+        try:
+            await Buddy(hub, [app.session], repository=repository_id(app)).run(stop)
+        except RoleEnded as error:
+            raise Failed(str(error), error.exit_code, "buddy.ended") from None
+
+
+@click.command()
+@pass_app
+def local(app: App) -> None:
+    """Run only the Local Buddy: it answers questions about this checkout and changes nothing in it.
+
+    Write to it with `pushpals say --to local "status"`.
+    """
+    begin_part()
+    run(_local(app))
+
+
+async def _local(app: App) -> None:
+    from pushpals.roles.base import RoleEnded
+    from pushpals.roles.local import run_local
+    from pushpals.roles.looking import CannotLook
+
+    stop = stop_on_signals()
+    async with app.client("buddy", ROLE_BACKOFF) as hub:
+        try:
+            await run_local(hub, [app.session], app.repository, stop)
+        except RoleEnded as error:
+            raise Failed(str(error), error.exit_code, "local.ended") from None
+        except CannotLook as error:
+            raise Failed(str(error), NEGATIVE, "local.no_checkout") from None
 
 
 @click.command()

@@ -27,7 +27,7 @@ from pushpals.cli.app import App, pass_app, run, safe_line
 from pushpals.cli.errors import NEGATIVE, NO_SANDBOX, Failed, NotRunning
 from pushpals.cli.render import Lines
 from pushpals.cli.state import AlreadyRuns, Running, is_alive
-from pushpals.cli.supervisor import Part
+from pushpals.cli.supervisor import Part, bound_to_this_process, die_with_parent
 from pushpals.client import Backoff, HubClient
 from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.times import stamp, utc_now
@@ -72,6 +72,7 @@ def up(
 
     Exit codes: 0 ended as asked, 1 a part could not be kept running or another `up` runs here, 78 no sandbox.
     """
+    die_with_parent()
     app.flags |= {"workers": workers, "port": port}
     app.__dict__.pop("loaded", None)
     app.state.make()
@@ -319,8 +320,8 @@ def free_port(host: str, wanted: int) -> int:
     raise Failed(f"no port can be bound on {host}")
 
 
-def start_detached(app: App, *, pusher: bool = True, local: bool = False) -> Running:
-    """Start ``up`` in the background and wait until all of it is there."""
+def start_detached(app: App, *, pusher: bool = True, local: bool = False, bound: bool = False) -> Running:
+    """Start ``up`` in the background and wait until all of it is there. ``bound``: it ends when we do."""
     if (known := app.state.running()) is not None:
         raise Failed(f"it runs already, at {known.url}", NEGATIVE, "already_runs")
     settings = app.settings
@@ -337,7 +338,7 @@ def start_detached(app: App, *, pusher: bool = True, local: bool = False) -> Run
             stderr=out,
             start_new_session=True,
             cwd="/",
-            env=dict(app.env),
+            env={**app.env, **(bound_to_this_process() if bound else {})},
         )
     until = time.monotonic() + READY_S + MAIN_S
     while time.monotonic() < until:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime
-from functools import cached_property
 from typing import NamedTuple
 
 from pushpals.protocol.errors import NotFound
@@ -33,10 +32,14 @@ class Transaction(ABC):
         self.actor = actor
         self.now = now
         self.new_id = new_id
+        self._stamp: str | None = None
 
-    @cached_property
+    @property
     def stamp(self) -> str:
-        return stamp(self.now)
+        """``now`` as it is written, made once."""
+        if self._stamp is None:
+            self._stamp = stamp(self.now)
+        return self._stamp
 
     def append(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -130,6 +131,7 @@ async def compose(
     author: Identity | None = None,
     onto: str | None = None,
     style: Style = "merge",
+    signing_key: Path | None = None,
 ) -> Composed | Noop | Conflict | Unrelated:
     """Put ``head`` on top of ``onto`` (the target, or the tip of a batch built on it).
 
@@ -164,6 +166,7 @@ async def compose(
         message,
         author=author or (await repo.commit(head)).author,
         committer=committer,
+        signing_key=signing_key,
     )
     return Composed(commit=commit, tree=merged.tree, onto=onto, head=head, base=base)
 

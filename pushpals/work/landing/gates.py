@@ -15,11 +15,12 @@ from typing import Protocol
 import msgspec
 
 from pushpals.work.git.changes import DIFF_OPTIONS, ChangedFile
+from pushpals.work.git.commits import CommitInfo
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.hunks import added_sections
 from pushpals.work.git.judge import ChangeLimits, judge_change
 from pushpals.work.git.names import Sha, as_sha, show_path
-from pushpals.work.git.repo import BareRepo, CommitInfo
+from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.tree_rules import Refusal
 from pushpals.work.landing.message import reserved_trailers
 
