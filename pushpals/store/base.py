@@ -29,7 +29,7 @@ has events cannot be deleted, and the ``epoch`` it was first put with is what it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -299,10 +299,5 @@ class Store(Protocol):
         ...
 
 
-class OpenStore(Protocol):
-    """The factory registered under the entry point ``pushpals.stores``.
-
-    An engine may take further keyword arguments, all of them with defaults.
-    """
-
-    async def __call__(self, path: Path | None, *, on_commit: OnCommit, new_id: Ids) -> Store: ...
+OpenStore = Callable[..., Coroutine[Any, Any, Store]]
+"""The factory registered under ``pushpals.stores``: ``open_store(path, *, on_commit, new_id, **options)``."""
