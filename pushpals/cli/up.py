@@ -305,6 +305,9 @@ def part_environment(app: App, role: str) -> dict[str, str]:
     kept |= {name: value for name, value in app.env.items() if name.startswith("PUSHPALS_")}
     for name in ("PUSHPALS_TOKEN", "PUSHPALS_URL", "PUSHPALS_DATA_DIR", *_GIT_ENVIRONMENT):
         kept.pop(name, None)
+    if role == "worker":
+        passed = {name for agent in app.settings.agents.values() for name in agent.pass_env}
+        kept |= {name: app.env[name] for name in passed if name in app.env}
     if role in ("worker", "pusher"):
         kept |= {name: app.env[name] for name in _GIT_ENVIRONMENT if name in app.env}
     return kept
