@@ -12,7 +12,7 @@ lease lost      everything is stopped and thrown away; nothing more is said abou
 cancelled       the process tree is ended at once; ``fail`` names what was stopped
 time is up      the same, and the job fails with what it was doing
 stop (SIGTERM)  no new claim; the job may finish for ``grace_s``, then it is given back
-hub away        the job goes on; reports wait
+hub away        the job goes on; reports wait, after a stop for ``last_word_s`` at most
 killed          the next start ends the processes and removes the trees; the lease runs out
 ==============  ==============================================================================
 
@@ -240,7 +240,18 @@ class Worker(Role):
             self.log.info("%s: %s", job.id, last.message, exc_info=None if is_expected(error) else error)
         else:
             last = completed(job, work.result())
-        await self._report(job, reporting, last)
+        report = asyncio.create_task(self._report(job, reporting, last), name=f"{job.id}-end")
+        giving_up = asyncio.create_task(self._last_word_over(), name=f"{job.id}-last-word")
+        try:
+            await asyncio.wait({report, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+            if report.done():
+                report.result()
+            else:
+                self.log.warning("%s: left to its lease; the hub is away", job.id)
+        finally:
+            for task in (report, giving_up):
+                task.cancel()
+            await asyncio.gather(report, giving_up, return_exceptions=True)
 
     async def _report(self, job: Job, reporting: Reporting, last: Complete | Fail) -> None:
         """The last word about an attempt: after everything else, until it is heard or not wanted."""
@@ -349,6 +360,10 @@ class Worker(Role):
     async def _grace_over(self) -> None:
         await self.stopping.wait()
         await self._wait_or_hurry(self.options.grace_s)
+
+    async def _last_word_over(self) -> None:
+        await self.stopping.wait()
+        await asyncio.sleep(self.options.last_word_s)
 
     async def _wait_or_hurry(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
