@@ -24,7 +24,7 @@ import httpx
 
 from pushpals.cli import checkout
 from pushpals.cli.app import App, pass_app, run, safe_line
-from pushpals.cli.errors import NEGATIVE, NO_SANDBOX, Failed, NotRunning
+from pushpals.cli.errors import NEGATIVE, NO_SANDBOX, USAGE, Failed, NotRunning
 from pushpals.cli.render import Lines
 from pushpals.cli.state import AlreadyRuns, Running, is_alive
 from pushpals.cli.supervisor import Part, bound_to_this_process, die_with_parent
@@ -116,6 +116,12 @@ class _Team:
         self.hurried = False
         self._ready = False
         self.port = app.settings.port or free_port(app.settings.host, USUAL_PORT)
+        if not can_bind(app.settings.host, self.port):
+            raise Failed(
+                f"port {self.port} of {app.settings.host} is taken; name another, or 0 for a free one",
+                USAGE,
+                "port",
+            )
         self.url = f"http://{app.settings.host}:{self.port}"
         names = ["buddy", *(f"worker-{n}" for n in range(1, app.settings.workers + 1))]
         names += ["pusher"] if pusher else []
@@ -315,12 +321,19 @@ def part_environment(app: App, role: str) -> dict[str, str]:
 
 def free_port(host: str, wanted: int) -> int:
     """``wanted`` if nobody listens there, else any free one."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    raise Failed(f"no port can be bound on {host}")
+    if can_bind(host, wanted):
+        return wanted
+    with socket.create_server((host, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def can_bind(host: str, port: int) -> bool:
+    """Whether the port can be listened on, as far as a look can tell."""
+    try:
+        with socket.create_server((host, port)):
+            return True
+    except OSError:
+        return False
 
 
 def start_detached(app: App, *, pusher: bool = True, local: bool = False, bound: bool = False) -> Running:
