@@ -122,7 +122,8 @@ class _Team:
                 USAGE,
                 "port",
             )
-        self.url = f"http://{app.settings.host}:{self.port}"
+        host = app.settings.host
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         names = ["buddy", *(f"worker-{n}" for n in range(1, app.settings.workers + 1))]
         names += ["pusher"] if pusher else []
         names += ["local"] if local else []
@@ -323,17 +324,21 @@ def free_port(host: str, wanted: int) -> int:
     """``wanted`` if nobody listens there, else any free one."""
     if can_bind(host, wanted):
         return wanted
-    with socket.create_server((host, 0)) as probe:
+    with socket.create_server((host, 0), family=_family(host)) as probe:
         return int(probe.getsockname()[1])
 
 
 def can_bind(host: str, port: int) -> bool:
     """Whether the port can be listened on, as far as a look can tell."""
     try:
-        with socket.create_server((host, port)):
+        with socket.create_server((host, port), family=_family(host)):
             return True
     except OSError:
         return False
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def start_detached(app: App, *, pusher: bool = True, local: bool = False, bound: bool = False) -> Running:
