@@ -156,6 +156,8 @@ class _Team:
             for task in keepers.values():
                 task.cancel()
             await asyncio.gather(*keepers.values(), return_exceptions=True)
+            for part in keepers:
+                part.kill()  # one that was being started while everything ended
             self.state.forget_running()
 
     async def ready(self) -> None:
