@@ -45,6 +45,8 @@ from pushpals.protocol.commands import (
     Decided,
     Enqueue,
     Enqueued,
+    EventItem,
+    EventsPosted,
     Fail,
     History,
     JobReply,
@@ -60,6 +62,7 @@ from pushpals.protocol.commands import (
     Ok,
     Posted,
     PostEvent,
+    PostEvents,
     PostMessage,
     Progress,
     ProgressReply,
@@ -218,6 +221,13 @@ class HubClient:
             trace_id=trace_id,
         )
         return await self._send("POST", f"/sessions/{_part(session_id)}/command", body, Posted, key)
+
+    async def post_all(
+        self, session_id: str, events: Sequence[EventItem], *, key: str | None = None
+    ) -> EventsPosted:
+        """Post up to 1,000 events in one commit: all of them, next to each other, or none."""
+        body = PostEvents(events=list(events))
+        return await self._send("POST", f"/sessions/{_part(session_id)}/events", body, EventsPosted, key)
 
     async def mark(self, session_id: str, reader: str) -> Mark | None:
         """How far ``reader`` got, or ``None`` when it never said so."""
