@@ -48,7 +48,15 @@ def create(tx: Tx, ask: CreateSession, now: datetime) -> CreatedSession:
     known = tx.get(Session, wanted)
     if known is not None:
         return CreatedSession(session=known, new=False)
-    session = Session(id=wanted, created_at=stamp(now), label=ask.label, epoch=tx.new_id("epoch"))
+    if ask.capabilities is not None and tx.actor.role != "operator":
+        raise Forbidden("only an operator sets what a session may do", code="session.capabilities")
+    session = Session(
+        id=wanted,
+        created_at=stamp(now),
+        label=ask.label,
+        capabilities=ask.capabilities,
+        epoch=tx.new_id("epoch"),
+    )
     tx.put(session)
     return CreatedSession(session=session, new=True)
 

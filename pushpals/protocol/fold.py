@@ -529,5 +529,9 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.LaneChanged: _lane_changed,
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
+    e.ApprovalConsumed: _nothing,
+    e.RuleChanged: _nothing,
+    e.SandboxProbed: _nothing,
+    e.NetworkUsed: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

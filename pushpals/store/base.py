@@ -45,7 +45,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.events import Event, Payload
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
@@ -98,6 +98,7 @@ RECORDS: dict[type[Wire], Table] = {
     Token: Table(name="tokens", columns=("role",)),
     StoredArtifact: Table(name="artifacts", key="sha256", columns=("job_id", "session_id", "created_at")),
     Mark: Table(name="marks", columns=("session_id",)),
+    RememberedRule: Table(name="rules", columns=("shape_hash",)),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.errors import NotFound
 from pushpals.protocol.events import Done, JobLog, Log, Message
 from pushpals.protocol.jobs import Attempt, Job, JobState, Wire
@@ -120,6 +120,10 @@ def one_of_each() -> list[Wire]:
             sha256="a" * 64, size=1, kind="patch", media_type="text/plain", created_at=STAMP, job_id="job-1"
         ),
         Mark(id="s/buddy", session_id="s", reader="buddy", cursor=3, updated_at=STAMP, data={"a": [1]}),
+        RememberedRule(
+            id="rule-1", verdict="allow", shape={"argv": ["true"]}, shape_hash="0" * 64, label="always true",
+            created_at=STAMP, created_by="client:ada",
+        ),
     ]  # fmt: skip
 
 
