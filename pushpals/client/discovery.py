@@ -16,6 +16,7 @@ Nothing is kept: every call looks again, so a hub that was started later, or on 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -34,6 +35,11 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     origin: str
     """Who said so: ``PUSHPALS_URL``, or ``pushpals up for <repository>``."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same address, and nothing that can be read out of a saved notebook."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
         return f"Found(url={self.url!r}, session_id={self.session_id!r}, origin={self.origin!r})"

@@ -6,8 +6,7 @@
     *    <base>/pushpals/api/<path>   that request to the hub, with the person's token
 
 It is no general proxy: it reaches one hub, which the server's configuration, its environment or the running
-``pushpals up`` names and no request can, and there only the addresses of :data:`ALLOWED`. Tokens, policy,
-and what only workers and pushers do are not among them.
+``pushpals up`` names and no request can, and there only the addresses of :mod:`pushpals.client.passing`.
 
 Who may use it is Jupyter's to say: login, XSRF and origin checks as for every API of the server, and its
 authorizer, asked about the resource ``pushpals``. The hub's token stays in this process. One that came by
@@ -24,11 +23,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import httpx
 import msgspec
@@ -43,49 +40,16 @@ from traitlets import Bool, Unicode
 from pushpals.client import HubClient
 from pushpals.client.discovery import Found, NothingFound, find
 from pushpals.client.hub import trust
+from pushpals.client.passing import ANSWERED, ASKED, BODY_BYTES, allowed, decides, query_of
 from pushpals.config import ConfigError
 from pushpals.protocol.commands import NewToken
 from pushpals.protocol.errors import Problem, PushPalsError
 from pushpals.protocol.jobs import Wire
 
-BODY_BYTES = 1024 * 1024
 CONNECT_S = 5.0
 ANSWER_S = 75.0
 """Longer than the hub's longest wait (60 s), and than three heartbeats of a stream."""
 KERNEL_TOKEN_S = 12 * 3600.0
-
-_ID = r"[^/]+"
-ALLOWED: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (method, re.compile(path))
-    for methods, path in (
-        ("GET", "healthz|login|system/status"),
-        ("GET POST", "sessions"),
-        ("GET", f"sessions/{_ID}(/events|/history)?"),
-        ("POST", f"sessions/{_ID}/(message|command)"),
-        ("GET PUT", f"sessions/{_ID}/marks/{_ID}"),
-        ("GET", f"jobs(/{_ID})?"),
-        ("POST", f"jobs/enqueue|jobs/{_ID}/(cancel|retry)"),
-        ("GET", "workers"),
-        ("POST", f"workers/{_ID}/state"),
-        ("GET", f"approvals(/{_ID})?"),
-        ("POST", f"approvals/{_ID}"),
-        ("GET", f"artifacts/{_ID}"),
-        ("GET", f"landings(/{_ID})?"),
-        ("POST", f"landings|landings/{_ID}/(cancel|retry)"),
-        ("GET", "lanes"),
-        ("POST", "lanes/mode"),
-        ("GET", f"repositories(/{_ID})?"),
-    )
-    for method in methods.split()
-)
-"""Every address that is passed on. Each exists in :data:`pushpals.server.routes.TABLE`."""
-
-_ASKED = ("Accept", "Cache-Control", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range")
-_ANSWERED = (
-    "Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Length", "Content-Range",
-    "Content-Type", "ETag", "Retry-After", "X-Accel-Buffering", "X-Session-Epoch",
-)  # fmt: skip
-"""Lists of what passes: hop-by-hop headers, cookies and CORS never do."""
 
 
 class Connection(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -96,6 +60,8 @@ class Connection(Wire, frozen=True, kw_only=True, omit_defaults=False):
     decisions: bool
     origin: str | None = None
     url: str | None = None
+    fingerprint: str | None = None
+    """The same for the same hub; a widget compares it with what its kernel found."""
     role: str | None = None
     label: str | None = None
     why: str | None = None
@@ -123,9 +89,7 @@ class PushPals(ExtensionApp):
         self.settings["pushpals"] = self
 
     def initialize_handlers(self) -> None:
-        self.handlers.extend(
-            [(r"/pushpals/hub", HubHandler, {}), (r"/pushpals/api/(.*)", ProxyHandler, {})]
-        )
+        self.handlers.extend([(r"/pushpals/hub", HubHandler, {}), (r"/pushpals/api/(.*)", ProxyHandler, {})])
 
     async def _start_jupyter_server_extension(self, _serverapp: Any) -> None:
         await self.give_kernels_a_token()
@@ -212,7 +176,12 @@ class HubHandler(_Handler):
         except (NothingFound, ConfigError) as error:
             return Connection(ok=False, session="dev", decisions=decisions, why=str(error))
         seen = Connection(
-            ok=False, session=found.session_id, decisions=decisions, origin=found.origin, url=found.url
+            ok=False,
+            session=found.session_id,
+            decisions=decisions,
+            origin=found.origin,
+            url=found.url,
+            fingerprint=found.fingerprint,
         )
         if found.token is None:
             return msgspec.structs.replace(
@@ -264,7 +233,7 @@ class ProxyHandler(_Handler):
                 403, "proxy.not_allowed", f"{method} /{path} is not passed on to the hub from Jupyter"
             )
             return
-        if not self.app.decisions and method == "POST" and address.startswith("approvals/"):
+        if not self.app.decisions and decides(method, address):
             self.refuse(
                 403, "proxy.no_decisions", "approvals are not decided in this Jupyter; use the hub's own page"
             )
@@ -282,7 +251,7 @@ class ProxyHandler(_Handler):
             await self._copying
 
     async def _copy(self, found: Found, method: str, address: str) -> None:
-        headers = {name: self.request.headers[name] for name in _ASKED if name in self.request.headers}
+        headers = {name: self.request.headers[name] for name in ASKED if name in self.request.headers}
         headers |= {"Accept-Encoding": "identity", "User-Agent": "pushpals-jupyter"}
         if found.token:
             headers["Authorization"] = f"Bearer {found.token}"
@@ -297,7 +266,7 @@ class ProxyHandler(_Handler):
                     self.refuse(502, "proxy.token", "the hub refuses the token of this Jupyter server")
                     return
                 self.set_status(answer.status_code)
-                for name in _ANSWERED:
+                for name in ANSWERED:
                     if name in answer.headers:
                         self.set_header(name, answer.headers[name])
                 await self.flush()
@@ -315,22 +284,6 @@ class ProxyHandler(_Handler):
             # The status is out: only a cut tells the reader that this is not the end.
             if self.request.connection is not None:
                 self.request.connection.stream.close()  # type: ignore[attr-defined]
-
-
-def allowed(method: str, path: str) -> str | None:
-    """The hub's address for a path of the proxy, or None. Encoded slashes and dots stay what they are."""
-    parts = [unquote(part) for part in path.split("/")]
-    if any(part in ("", ".", "..") for part in parts):
-        return None
-    address = "/".join(quote(part, safe="") for part in parts)
-    fits = any(method == verb and pattern.fullmatch(address) for verb, pattern in ALLOWED)
-    return address if fits else None
-
-
-def query_of(query: str) -> str:
-    """The query without what is Jupyter's own."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return urlencode([(name, value) for name, value in pairs if name not in ("token", "_xsrf")])
 
 
 def away(found: Found) -> str:
