@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ _NOTEBOOK = frozenset({"Console"})
 def __getattr__(name: str) -> Any:
     if name not in _NOTEBOOK:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pushpals import notebook
-
-    return getattr(notebook, name)
+    return getattr(importlib.import_module("pushpals.notebook"), name)
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
@@ -30,6 +29,5 @@ def _jupyter_labextension_paths() -> list[dict[str, str]]:
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     """How a Jupyter server finds the proxy to the hub."""
-    from pushpals.server.jupyter import PushPals
-
-    return [{"module": "pushpals.server.jupyter", "app": PushPals}]
+    module = importlib.import_module("pushpals.server.jupyter")
+    return [{"module": module.__name__, "app": module.PushPals}]
