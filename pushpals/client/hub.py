@@ -154,7 +154,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=20),
             transport=transport,
-            verify=verify or _trust(self.url),
+            verify=verify or trust(self.url),
             # A proxy named in the environment must never be handed the token of a hub on loopback.
             trust_env=False,
         )
@@ -688,7 +688,7 @@ def _error(response: httpx.Response) -> PushPalsError:
     return error
 
 
-def _trust(url: str) -> ssl.SSLContext:
+def trust(url: str) -> ssl.SSLContext:
     """The system's authorities; for plain HTTP a context that trusts nobody, because loading them is slow."""
     return (
         ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
