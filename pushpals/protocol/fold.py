@@ -220,6 +220,8 @@ def _task_failed(view: SessionView, event: e.Event, payload: e.TaskFailed) -> Ch
 
 
 def _job_enqueued(view: SessionView, event: e.Event, payload: e.JobEnqueued) -> Changes:
+    if payload.job_id in view.jobs:
+        return {}
     job = JobView(
         cursor=event.cursor,
         seen=event.cursor,
