@@ -18,7 +18,7 @@ Right = Literal[
     "artifact.read", "artifact.write",
     "landing.read", "landing.submit", "landing.work", "landing.manage",
     "lane.lease", "lane.manage", "repository.read", "repository.report",
-    "status.read", "token.manage", "audit.read", "data.query",
+    "session.prune", "status.read", "token.manage", "audit.read", "data.query",
 ]  # fmt: skip
 
 _READ: frozenset[Right] = frozenset(
@@ -28,8 +28,9 @@ _READ: frozenset[Right] = frozenset(
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
-    | {"session.create", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "rule.manage", "artifact.write", "landing.submit", "landing.manage",
+    | {"session.create", "session.prune", "message.post", "event.post", "mark.set", "job.enqueue",
+       "job.cancel", "job.retry", "worker.manage", "approval.decide", "rule.manage", "artifact.write",
+       "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
     "notebook": _READ

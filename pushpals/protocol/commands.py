@@ -635,6 +635,35 @@ class Snapshot(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
 
 
+class KindFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Jobs of one kind that ended within the last day. Times in seconds; ``success`` of those that were done."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    success: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    run_p50_s: float | None
+    run_p95_s: float | None
+
+
+class LandingFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Landings that ended within the last day, and how long those that landed took from being asked for."""
+
+    ended: int
+    landed: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+class LastDay(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What was measured in the last 24 hours. The kind ``""`` stands for all."""
+
+    kinds: dict[str, KindFigures]
+    landings: LandingFigures
+
+
 class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``GET /system/status``."""
 
@@ -652,3 +681,4 @@ class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
     streams: int
     data: dict[str, Any]
+    last_day: LastDay | None = None
