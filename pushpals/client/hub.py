@@ -48,6 +48,8 @@ from pushpals.protocol.commands import (
     Decided,
     Enqueue,
     Enqueued,
+    EventItem,
+    EventsPosted,
     Fail,
     History,
     JobReply,
@@ -66,6 +68,7 @@ from pushpals.protocol.commands import (
     Pairing,
     Posted,
     PostEvent,
+    PostEvents,
     PostMessage,
     Progress,
     ProgressReply,
@@ -151,7 +154,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=20),
             transport=transport,
-            verify=verify or _trust(self.url),
+            verify=verify or trust(self.url),
             # A proxy named in the environment must never be handed the token of a hub on loopback.
             trust_env=False,
         )
@@ -228,6 +231,13 @@ class HubClient:
             trace_id=trace_id,
         )
         return await self._send("POST", f"/sessions/{_part(session_id)}/command", body, Posted, key)
+
+    async def post_all(
+        self, session_id: str, events: Sequence[EventItem], *, key: str | None = None
+    ) -> EventsPosted:
+        """Post up to 1,000 events in one commit: all of them, next to each other, or none."""
+        body = PostEvents(events=list(events))
+        return await self._send("POST", f"/sessions/{_part(session_id)}/events", body, EventsPosted, key)
 
     async def mark(self, session_id: str, reader: str) -> Mark | None:
         """How far ``reader`` got, or ``None`` when it never said so."""
@@ -678,7 +688,7 @@ def _error(response: httpx.Response) -> PushPalsError:
     return error
 
 
-def _trust(url: str) -> ssl.SSLContext:
+def trust(url: str) -> ssl.SSLContext:
     """The system's authorities; for plain HTTP a context that trusts nobody, because loading them is slow."""
     return (
         ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

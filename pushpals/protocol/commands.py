@@ -35,6 +35,13 @@ class Ok(Wire, frozen=True, kw_only=True, omit_defaults=False):
     ok: bool = True
 
 
+class Entry(Wire, frozen=True, kw_only=True):
+    """One event of a history page. The same pair as a WebSocket frame."""
+
+    cursor: int
+    envelope: msgspec.Raw
+
+
 # --- sessions ---------------------------------------------------------------------------------------
 
 
@@ -81,6 +88,68 @@ class PostEvent(Wire, frozen=True, kw_only=True):
     trace_id: str | None = None
 
 
+class EventItem(Wire, frozen=True, kw_only=True):
+    """One event of a batch: as in :class:`PostEvent`."""
+
+    type: Name
+    payload: msgspec.Raw
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    correlation_id: str | None = None
+    turn_id: str | None = None
+    parent_id: str | None = None
+    trace_id: str | None = None
+
+
+class PostEvents(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/events``: many events in one commit, all of them or none."""
+
+    events: Annotated[list[EventItem], msgspec.Meta(min_length=1, max_length=1_000)]
+
+
+class EventsPosted(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``cursor`` is that of the last event; they have no gap between them."""
+
+    event_ids: list[str]
+    cursor: int
+    ok: bool = True
+
+
+class TicketMade(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``POST /sessions/:id/tickets``: opens one stream of this session, once, within ``expires_in_s``."""
+
+    ticket: str
+    expires_in_s: float
+
+
+class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /sessions/:id/search``: newest first. ``next`` is the ``before`` of the following page."""
+
+    items: list[Entry]
+    next: int | None
+    indexed: int
+    """The search knows the history up to this cursor."""
+
+
+class ForkSession(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+
+    cursor: Annotated[int, msgspec.Meta(ge=0)]
+    session_id: str | None = None
+    label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class PruneSession(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/prune``: erase the bodies of all events before the cursor ``first``."""
+
+    first: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Pruned(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    session: Session
+    erased: int
+
+
 class SetMark(Wire, frozen=True, kw_only=True):
     """``PUT /sessions/:id/marks/:reader``. A mark never goes back."""
 
@@ -116,6 +185,9 @@ class Enqueue(Wire, frozen=True, kw_only=True):
     run_at: str | None = None
     message_id: str | None = None
     note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    repository: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    for_worker: Annotated[str, msgspec.Meta(max_length=48)] | None = None
+    """Only this worker may take it."""
 
 
 class Enqueued(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -161,6 +233,16 @@ class Progress(Wire, frozen=True, kw_only=True):
     sandbox: str | None = None
 
 
+class Heartbeat(Wire, frozen=True, kw_only=True):
+    """``POST /jobs/:id/heartbeat``: keep the lease, and hear of a cancel at once.
+
+    The request is held for up to ``wait_s`` (at most half the lease), unless the job is to be cancelled.
+    """
+
+    attempt: int
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+
+
 class ProgressReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``cancel`` asks the worker to stop what it runs, now."""
 
@@ -204,12 +286,18 @@ class JobReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     ok: bool = True
     position: int | None = None
     """How many claimable jobs are ahead of a pending one."""
+    eta_s: float | None = None
+    """When a pending job is likely to start, in seconds from now: from measured run times and the workers
+    there are. ``None`` when nothing was measured yet or nobody works."""
 
 
 class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Job]
     next: str | None = None
-    total: int | None = None
+    counts: dict[str, int] | None = None
+    """With ``?counts=true``: how many of all that pass the filter are in each state."""
+    positions: dict[str, int] | None = None
+    """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -254,6 +342,8 @@ class WorkerReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 class Workers(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Worker]
+    next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 # --- approvals --------------------------------------------------------------------------------------
@@ -381,6 +471,7 @@ class Decided(Wire, frozen=True, kw_only=True, omit_defaults=False):
 class Approvals(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Approval]
     next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 # --- landings ---------------------------------------------------------------------------------------
@@ -419,6 +510,7 @@ class LandingReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
 class Landings(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Landing]
     next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 class MoveLanding(Wire, frozen=True, kw_only=True):
@@ -513,18 +605,14 @@ class TokenMade(Wire, frozen=True, kw_only=True):
 
 class Tokens(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Token]
+    next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 class Sessions(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Session]
     next: str | None = None
-
-
-class Entry(Wire, frozen=True, kw_only=True):
-    """One event of a history page. The same pair as a WebSocket frame."""
-
-    cursor: int
-    envelope: msgspec.Raw
+    total: int | None = None
 
 
 class History(Wire, frozen=True, kw_only=True, omit_defaults=False):

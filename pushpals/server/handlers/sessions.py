@@ -10,9 +10,11 @@ from pushpals.hub.snapshot import snapshot
 from pushpals.protocol.commands import (
     CreateSession,
     Entry,
+    EventsPosted,
     History,
     Posted,
     PostEvent,
+    PostEvents,
     PostMessage,
     SessionCreated,
     Sessions,
@@ -96,6 +98,14 @@ class SessionEvents(Handler):
         finally:
             stream.end("failed")
 
+    @needs("event.post")
+    async def post(self, session_id: str) -> None:
+        ask = Of(id=self.session(session_id), body=self.body(PostEvents))
+        self.site.rates.take(self.actor.token_id, len(ask.body.events))
+        self.reply(
+            await self.hub.run(sessions.post_events, ask, actor=self.actor, key=self.key, reply=EventsPosted)
+        )
+
     def _resume(self) -> int:
         """``Last-Event-ID`` wins over ``?after``: a browser keeps the URL and moves the header."""
         last = self.request.headers.get("Last-Event-ID", "").strip()
@@ -128,6 +138,7 @@ class SessionMessage(Handler):
     @needs("message.post")
     async def post(self, session_id: str) -> None:
         ask = Of(id=self.session(session_id), body=self.body(PostMessage))
+        self.site.rates.take(self.actor.token_id)
         self.reply(await self.hub.run(sessions.message, ask, actor=self.actor, key=self.key, reply=Posted))
 
 
@@ -137,6 +148,7 @@ class SessionCommand(Handler):
     @needs("event.post")
     async def post(self, session_id: str) -> None:
         ask = Of(id=self.session(session_id), body=self.body(PostEvent))
+        self.site.rates.take(self.actor.token_id)
         self.reply(await self.hub.run(sessions.command, ask, actor=self.actor, key=self.key, reply=Posted))
 
 
