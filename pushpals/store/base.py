@@ -47,7 +47,6 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.events import Event, Payload
-from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
