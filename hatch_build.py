@@ -21,7 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parent
 EXTENSION = ROOT / "extension"
-LABEXTENSION = ROOT / "pushpals" / "labextension"
+LABEXTENSION = ROOT / "pushpals" / "labextensions" / "pushpals"
 STAMP = ROOT / "pushpals" / "notebook" / "static" / "sources.sha256"
 TARGETS = (
     ROOT / "pushpals" / "notebook" / "static" / "widget.js",
@@ -97,7 +97,8 @@ def build() -> None:
 
 
 def run(*argv: str, at: Path) -> None:
-    done = subprocess.run(argv, cwd=at, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    out, err = subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(argv, cwd=at, stdout=out, stderr=err, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)} failed with {done.returncode} in {at}:\n{done.stdout[-4000:]}")
 
