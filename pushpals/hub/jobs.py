@@ -53,7 +53,7 @@ from pushpals.protocol.jobs import TERMINAL, Attempt, Job, JobError, JobResult, 
 from pushpals.protocol.records import Worker
 from pushpals.protocol.times import parse_stamp, stamp
 from pushpals.protocol.wire import payload_from
-from pushpals.store.base import Before, Tx
+from pushpals.store.base import Appended, Before, Tx
 
 MAX_OPEN_JOBS = 1_000
 """Unfinished jobs per session."""
@@ -157,6 +157,7 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
             job_id=job.id,
             attempt=claimed.attempt,
             worker_id=ask.worker_id,
+            token_id=tx.actor.token_id,
             started_at=stamp(now),
         )
     )
@@ -192,6 +193,18 @@ def progress(tx: Tx, ask: Of[Progress], now: datetime) -> ProgressReply:
         )
     )
     return ProgressReply(cancel=job.cancel_requested, lease_s=job.lease_s)
+
+
+def add_line(tx: Tx, session_id: str, line: JobLog) -> Appended:
+    """One line of output in an event of its own, as workers of the original wire send it. The hub counts."""
+    job = tx.get(Job, line.job_id)
+    if job is None or job.session_id != session_id:
+        raise NotFound(f"there is no job {line.job_id!r} here", code="job.unknown")
+    job = _held(tx, job.id, job.attempt)
+    if job.log_lines >= MAX_LOG_LINES:
+        raise TooMany(f"{job.id} has told {MAX_LOG_LINES} lines", code="job.too_many_lines")
+    tx.put(replace(job, log_lines=job.log_lines + 1))
+    return _tell(tx, job, replace(line, seq=job.log_lines + 1))
 
 
 def complete(tx: Tx, ask: Of[Complete], now: datetime) -> Ok:
@@ -442,6 +455,9 @@ def _held(tx: Tx, job_id: str, attempt: int) -> Job:
             state=job.state,
             attempt=job.attempt,
         )
+    claim = tx.get(Attempt, f"{job.id}/{attempt}")
+    if claim is not None and claim.token_id not in (None, tx.actor.token_id):
+        raise Forbidden(f"{job.id} was claimed with another token", code="job.foreign")
     return job
 
 
@@ -588,8 +604,8 @@ def _backoff(job: Job, spent: int) -> float:
     return min(MAX_BACKOFF_S, 2.0**spent) * (int.from_bytes(seed[:4], "big") / 2**32)
 
 
-def _tell(tx: Tx, job: Job, payload: Payload) -> None:
-    tx.append(
+def _tell(tx: Tx, job: Job, payload: Payload) -> Appended:
+    return tx.append(
         job.session_id,
         payload,
         correlation_id=job.task_id,

@@ -39,7 +39,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
     "worker": frozenset(
-        {"session.read", "job.read", "job.work", "worker.register", "approval.ask", "artifact.read",
+        {"session.read", "event.post", "job.read", "job.work", "worker.register", "approval.ask",
+         "artifact.read",
          "artifact.write", "repository.read", "repository.report"}
     ),
     "pusher": frozenset(
@@ -74,7 +75,16 @@ EMITS: dict[Role, frozenset[str]] = {
     "pusher": WORK_EVENTS,
 }
 
+POSTS: dict[Role, frozenset[str]] = {**EMITS, "worker": frozenset({"job_log"}), "pusher": frozenset()}
+"""What ``POST /sessions/:id/command`` takes. A worker reports with its lease, which binds what it says to one
+job; the lines of a job that it holds it may also post one by one, as workers of the original do."""
+
+
+def may_post(role: Role, event_type: str) -> bool:
+    """Whether the role may post an event of this type outside of a lease."""
+    return event_type in POSTS[role]
+
 
 def may_emit(role: Role, event_type: str) -> bool:
-    """Whether the role may post an event of this type. Nobody may post what only a decision can mean."""
+    """Whether the role may have an event of this type told. Nobody may tell what only a decision can mean."""
     return event_type in EMITS[role]
