@@ -1,6 +1,8 @@
 """What each role may do. The role comes from the token; there is no other way to a right.
 
-No process role can decide an approval, make a token or read another session than its work needs.
+No process role can decide an approval, make a token or read another session than its work needs. Neither
+can a ``notebook``: a person sits before it, but whatever runs in its cells holds its token, and a cell may
+have been written by the very agent whose change waits for a yes.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
        "worker.manage", "approval.decide", "artifact.write", "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
+    "notebook": _READ
+    | {"session.create", "message.post", "mark.set", "job.cancel", "job.retry", "data.query"},
     "buddy": _READ
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
@@ -64,6 +68,7 @@ WORK_EVENTS: frozenset[str] = frozenset(
 EMITS: dict[Role, frozenset[str]] = {
     "operator": PERSON_EVENTS | AGENT_EVENTS,
     "viewer": frozenset(),
+    "notebook": frozenset(),
     "buddy": AGENT_EVENTS,
     "worker": WORK_EVENTS,
     "pusher": WORK_EVENTS,

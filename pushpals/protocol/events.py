@@ -465,6 +465,23 @@ class TokenChanged(Payload, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class DataQueried(Payload, frozen=True, kw_only=True):
+    """Somebody asked the history in SQL. ``statement`` is redacted and cut, values are not kept.
+
+    ``seen`` are the sessions that the question could see; left out when it could see all.
+    """
+
+    TYPE = "data_queried"
+    by: str
+    token_id: str
+    statement: str
+    outcome: Literal["answered", "refused", "stopped"]
+    seen: list[str] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
 ORIGINAL: tuple[type[Payload], ...] = (
     Message, AssistantMessage, Log, Error, Done, TaskCreated, TaskStarted, TaskProgress, TaskCompleted,
     TaskFailed, ToolCall, ToolResult, JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobLog,
@@ -475,7 +492,7 @@ ORIGINAL: tuple[type[Payload], ...] = (
 OURS: tuple[type[Payload], ...] = (
     PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
     ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, LaneChanged, WorkerChanged,
-    TokenChanged,
+    TokenChanged, DataQueried,
 )  # fmt: skip
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}

@@ -527,5 +527,6 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.LaneChanged: _lane_changed,
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
+    e.DataQueried: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pushpals.protocol.jobs import CheckSpec, Wire
 
-Role = Literal["operator", "viewer", "buddy", "worker", "pusher"]
-ROLES: tuple[Role, ...] = ("operator", "viewer", "buddy", "worker", "pusher")
+Role = Literal["operator", "viewer", "notebook", "buddy", "worker", "pusher"]
+ROLES: tuple[Role, ...] = ("operator", "viewer", "notebook", "buddy", "worker", "pusher")
 WorkerState = Literal["idle", "busy", "draining", "paused", "gone"]
 
 
@@ -29,7 +29,7 @@ class Actor(Wire, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """As in an envelope's ``from``: ``client``, ``agent:NAME`` or ``worker:NAME``."""
-        if self.role in ("operator", "viewer"):
+        if self.role in ("operator", "viewer", "notebook"):
             return f"client:{self.label}" if self.label else "client"
         if self.role == "worker":
             return f"worker:{self.label or self.token_id}"

@@ -13,6 +13,7 @@ import msgspec
 
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
+from pushpals.hub.queries import Queries
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
 from pushpals.server.login import Codes, Logins, Tries
@@ -77,6 +78,7 @@ class Site:
         self.logins = Logins(options.data_dir / "logins.json", hub.clock)
         self.codes = Codes(hub.clock)
         self.tries = Tries(monotonic)
+        self.queries = Queries(hub)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)
         self.stopping = False
