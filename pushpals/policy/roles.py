@@ -14,11 +14,11 @@ Right = Literal[
     "session.read", "session.create", "message.post", "event.post", "mark.set",
     "job.read", "job.enqueue", "job.work", "job.cancel", "job.retry",
     "worker.register", "worker.manage", "worker.read",
-    "approval.read", "approval.decide",
+    "approval.read", "approval.ask", "approval.decide", "rule.manage",
     "artifact.read", "artifact.write",
     "landing.read", "landing.submit", "landing.work", "landing.manage",
     "lane.lease", "lane.manage", "repository.read", "repository.report",
-    "status.read", "token.manage", "audit.read", "data.query",
+    "session.prune", "status.read", "token.manage", "audit.read", "data.query",
 ]  # fmt: skip
 
 _READ: frozenset[Right] = frozenset(
@@ -28,8 +28,9 @@ _READ: frozenset[Right] = frozenset(
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
-    | {"session.create", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "artifact.write", "landing.submit", "landing.manage",
+    | {"session.create", "session.prune", "message.post", "event.post", "mark.set", "job.enqueue",
+       "job.cancel", "job.retry", "worker.manage", "approval.decide", "rule.manage", "artifact.write",
+       "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
     "notebook": _READ
@@ -38,7 +39,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
     "worker": frozenset(
-        {"session.read", "event.post", "job.read", "job.work", "worker.register", "artifact.read",
+        {"session.read", "event.post", "job.read", "job.work", "worker.register", "approval.ask",
+         "artifact.read",
          "artifact.write", "repository.read", "repository.report"}
     ),
     "pusher": frozenset(
@@ -60,7 +62,7 @@ AGENT_EVENTS: frozenset[str] = frozenset(
 )  # fmt: skip
 WORK_EVENTS: frozenset[str] = frozenset(
     {"log", "error", "tool_call", "tool_result", "task_progress", "agent_status", "status", "scan_result",
-     "suggestions", "diff_ready", "committed", "check_finished"}
+     "suggestions", "diff_ready", "committed", "check_finished", "network_used"}
 )  # fmt: skip
 """What a worker may report about its own job. States of jobs, approvals and landings are the hub's alone."""
 
