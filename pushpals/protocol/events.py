@@ -435,6 +435,16 @@ class LandingMoved(Payload, frozen=True, kw_only=True):
     facts: dict[str, Any] | None = None
 
 
+class OverlapFound(Payload, frozen=True, kw_only=True):
+    """Two changes that are under way touch the same lines. ``conflict``: they do not merge as they are."""
+
+    TYPE = "overlap_found"
+    landing_id: str
+    other_id: str
+    paths: list[str]
+    conflict: bool
+
+
 class LaneChanged(Payload, frozen=True, kw_only=True):
     """The merge queue of a branch was paused, frozen, resumed, or learned a new head of main."""
 
@@ -474,8 +484,8 @@ ORIGINAL: tuple[type[Payload], ...] = (
 
 OURS: tuple[type[Payload], ...] = (
     PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, LaneChanged, WorkerChanged,
-    TokenChanged,
+    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, OverlapFound, LaneChanged,
+    WorkerChanged, TokenChanged,
 )  # fmt: skip
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}
