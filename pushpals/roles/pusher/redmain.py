@@ -24,7 +24,7 @@ LOOK_BACK = 64
 async def find_culprit(
     repo: BareRepo, hub: HubClient, checker: Checker, head: str, checks: Sequence[CheckSpec]
 ) -> dict[str, str] | None:
-    """``commit``, ``subject``, ``author`` and, if it landed here, ``landing``. None: nothing is known green."""
+    """``commit``, ``subject``, ``author``; ``landing``, if it landed here. None without a known green one."""
     result = await repo.run(["rev-list", "--first-parent", f"--max-count={LOOK_BACK}", head], read_only=True)
     line = [Sha(sha) for sha in result.stdout.decode("ascii").split()]
     infos = await many.commits(repo, line)
