@@ -39,6 +39,7 @@ from pushpals.hub import decisions, landings, sessions, tokens
 from pushpals.hub.hub import SYSTEM, Hub
 from pushpals.hub.of import Of
 from pushpals.protocol.commands import CreateSession, Decide, NewToken, SubmitLanding
+from pushpals.protocol.ids import random_id
 from pushpals.protocol.jobs import CheckSpec, Evidence
 from pushpals.protocol.landings import Landing
 from pushpals.protocol.records import Actor
@@ -142,7 +143,7 @@ def make_branches(root: Path, count: int, files: int, bad: set[int]) -> list[tup
 async def hub_of(kind: str, root: Path) -> AsyncIterator[tuple[Hub, Any]]:
     """A hub on SQLite, and the pusher's way to it."""
     if kind == "direct":
-        store = await open_store(root / "hub.db", on_commit=lambda _: None)
+        store = await open_store(root / "hub.db", on_commit=lambda _: None, new_id=random_id)
         hub = Hub(store)
         await hub.start()
         yield hub, DirectHub(hub, Actor(role="pusher", token_id="pu", label="serial-pusher"))

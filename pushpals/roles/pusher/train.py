@@ -205,7 +205,7 @@ class Train:
             sizes = search.next_sizes(len(self._members), self.learned, self._yard.slots)
             if not sizes:
                 break
-            if not await self._compose(max(sizes)):
+            if not await self._compose(sizes[0]):
                 search = Search(green=search.green, red=search.red, presumed=self._presumed())
                 continue
             search, checked = await self._wave(search, sizes)
@@ -222,10 +222,16 @@ class Train:
 
     async def _wave(self, search: Search, sizes: Sequence[int]) -> tuple[Search, dict[int, Checked]]:
         """Test several prefixes at once. Ends when each has an answer, or needs none any more."""
-        await self._begin(max(sizes))
         checked: dict[int, Checked] = {}
-        running = {asyncio.create_task(self._test(size), name=f"prefix {size}"): size for size in sizes}
+        running: dict[asyncio.Task[Checked], int] = {}
         try:
+            for size in sizes:
+                # The first is being checked while the next is composed.
+                if not await self._compose(size):
+                    search = Search(green=search.green, red=search.red, presumed=self._presumed())
+                    break
+                await self._begin(size)
+                running[asyncio.create_task(self._test(size), name=f"prefix {size}")] = size
             async with self._lane.kept(self._unchanged):
                 while running:
                     done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
