@@ -86,7 +86,7 @@ class SleepingChecks:
             self.checking -= 1
             if self.checking == 0:
                 self.busy_s += time.perf_counter() - self._since
-        bad = sorted(e.path for e in await self._repo.tree_entries(commit) if e.path.startswith("BAD"))
+        bad = sorted(e.path for e in await self._repo.tree_entries(commit, sizes=False) if e.path.startswith("BAD"))
         names = bad or ([f"flake-{self._chance.randrange(40)}"] if flaked else [])
         return Evidence(
             check=check.name,

@@ -7,6 +7,7 @@ hash: if what would happen has changed meanwhile, the hub refuses it.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 
 import click
@@ -35,6 +36,7 @@ from pushpals.protocol.events import LandingMoved
 from pushpals.protocol.landings import Landing
 
 DEVICE = "terminal"
+QUIET_S = 3.0
 
 
 @click.command()
@@ -114,7 +116,7 @@ async def approve(
     if as_json:
         print_json(ended)
     if ended.state not in ("landed", "noop"):
-        raise Failed(f"it did not land: {ended.state}: {safe_line(ended.cause or 'no cause given', 600)}")
+        raise Failed(f"it has not landed: {ended.state}: {safe_line(ended.cause or 'no cause given', 600)}")
     if not as_json:
         click.echo(landed(ended))
 
@@ -178,24 +180,43 @@ async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> N
 
 
 async def follow_landing(hub: HubClient, landing: Landing, after: int, lines: Lines | None) -> Landing:
-    """Follow a landing to its end, or to where only an operator can help (``held``)."""
+    """Follow a landing to its end, or to where it waits for something that only a person can change.
+
+    That is ``held``, and a queue that is not open: it is looked at whenever nothing has happened for a while,
+    since a queue's changes are told in no session.
+    """
     async with aclosing(hub.follow(landing.session_id, after=after)) as events:
-        current = (await hub.landing(landing.id)).landing
-        if current.ended:
-            return current
-        async for event in events:
-            if lines is not None and (line := lines.line(event)):
-                click.echo(line)
-            match event.payload:
-                case LandingMoved(landing_id=landing.id, state=state):
-                    current = (await hub.landing(landing.id)).landing
-                    if current.ended:
-                        return current
-                    if state == "held" and current.state == "held":
-                        return current
-                case _:
-                    pass
-    return landing
+        coming = asyncio.ensure_future(anext(events))
+        try:
+            while True:
+                done, _ = await asyncio.wait({coming}, timeout=QUIET_S)
+                if done:
+                    event = coming.result()
+                    if lines is not None and (line := lines.line(event)):
+                        click.echo(line)
+                    coming = asyncio.ensure_future(anext(events))
+                    if not (
+                        isinstance(event.payload, LandingMoved) and event.payload.landing_id == landing.id
+                    ):
+                        continue
+                current = (await hub.landing(landing.id)).landing
+                if current.ended or current.state == "held":
+                    return current
+                if not done and current.state == "queued" and (why := await _closed(hub, current)):
+                    return msgspec.structs.replace(current, cause=why)
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+
+
+async def _closed(hub: HubClient, landing: Landing) -> str | None:
+    """Why the landing's queue does not move, if it does not."""
+    lane = next((lane for lane in (await hub.lanes()).items if lane.id == landing.lane), None)
+    if lane is None or lane.holder is None:
+        return "no serial-pusher works on this queue; start one with: pushpals pusher"
+    if lane.mode == "open":
+        return None
+    return f"the queue is {lane.mode}: {lane.cause or 'no cause given'}; it goes on when the queue does"
 
 
 def landed(landing: Landing) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,9 @@ command = "mypy"
 required = false
 """
 
+MOST_S = 600.0
+"""The longest that everything may take, on the slowest machine, with a person thinking it over."""
+
 _LETTERS = (
     "    steps = -(-grams // STEP_GRAMS)\n    price = BASE_CENTS + steps * CENTS_PER_STEP\n",
     "    steps = -(-grams // STEP_GRAMS) if grams > LETTER_GRAMS else 0\n"
@@ -71,6 +75,7 @@ def demo(app: App, yes: bool, keep: bool) -> None:
     if not yes and not sys.stdin.isatty():
         raise Failed("there is nobody to ask; add --yes (make demo YES=1)", USAGE, "usage")
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="pushpals-demo-"))
     try:
         commit = _show(app, folder, yes=yes, keep=keep)
@@ -111,7 +116,7 @@ def _show(app: App, folder: Path, *, yes: bool, keep: bool) -> str:
             "\nYour checkout was not touched: not its files, index or branch. Get the work with: git pull"
         )
         if keep:
-            call = f"pushpals -C {checkout} --data-dir {inner.state.root}"
+            call = f"{Path(sys.executable).with_name('pushpals')} -C {checkout} --data-dir {inner.state.root}"
             click.echo(
                 f"\nEverything still runs.\n  {call} log --job {last.job_id}\n  {call} open\n  {call} down"
             )
@@ -124,7 +129,7 @@ def _show(app: App, folder: Path, *, yes: bool, keep: bool) -> str:
 
 
 async def _talk(app: App, step: _Steps, person: Repository, *, yes: bool) -> Landing:
-    async with app.client() as hub:
+    async with app.client() as hub, asyncio.timeout(MOST_S):
         step('pushpals say "what is failing?"')
         await _say(hub, app, "what is failing?", {"done"})
 
@@ -161,7 +166,7 @@ async def _decide(hub: HubClient, step: _Steps, *, yes: bool) -> Landing:
     await hub.decide(asked.id, Decide(decision="approve", action_hash=asked.action_hash, device=DEVICE))
     ended = await follow_landing(hub, landing, start, Lines(quiet=True))
     if ended.state != "landed":
-        raise Failed(f"it did not land: {ended.state}: {ended.cause}")
+        raise Failed(f"it has not landed: {ended.state}: {ended.cause}")
     click.echo(landed(ended))
     await _until_main_is(hub, ended.landed_commit)
     return ended
@@ -203,7 +208,7 @@ def _patch(person: Repository) -> str:
 @contextmanager
 def _team(app: App, *, keep: bool) -> Iterator[None]:
     app.state.make()
-    start_detached(app)
+    start_detached(app, bound=not keep)
     try:
         yield
     except BaseException:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Row] = {
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),
     "worker": Row("parts:worker", _RUN, "Run only one worker."),
     "pusher": Row("parts:pusher", _RUN, "Run only the serial-pusher."),
+    "local": Row("parts:local", _RUN, "Run the Local Buddy: answers about your checkout, changes nothing."),
     "say": Row("say:say", _TALK, "Say something to the team."),
     "tail": Row("tail:tail", _TALK, "Follow the conversation and the work, live."),
     "log": Row("log:log", _LOOK, "Tell the story of a job, or of the session."),
@@ -98,21 +100,26 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.UsageError, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            from pushpals.cli.errors import as_failure
+        return ended_well(ctx, lambda: super(LazyGroup, self).invoke(ctx))
 
-            leaves = _leaves(error) if isinstance(error, ExceptionGroup) else [error]
-            failure = next((found for leaf in leaves if (found := as_failure(leaf)) is not None), None)
-            if failure is None:
-                raise
-            failure.as_json = bool(ctx.meta.get("pushpals.json"))
-            if failure is error:
-                raise
-            raise failure from error
+
+def ended_well(ctx: click.Context, call: Callable[[], Any]) -> Any:
+    """Call, and turn an error that means something to a person into an exit code and a sentence."""
+    try:
+        return call()
+    except (click.UsageError, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        from pushpals.cli.errors import as_failure
+
+        leaves = _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+        failure = next((found for leaf in leaves if (found := as_failure(leaf)) is not None), None)
+        if failure is None:
+            raise
+        failure.as_json = bool(ctx.meta.get("pushpals.json"))
+        if failure is error:
+            raise
+        raise failure from error
 
 
 @click.group(

@@ -41,7 +41,7 @@ ROLE_BACKOFF = Backoff(first_s=0.1, most_s=2.0, tries=6)
 PUSHER_SLOT = 500
 """The pusher's user id in the sandbox, when it is root, apart from those of workers."""
 
-_ROLES: tuple[Role, ...] = ("operator", "buddy", "worker", "pusher")
+_ROLES: tuple[Role, ...] = ("operator", "notebook", "buddy", "worker", "pusher")
 
 
 @click.command()
@@ -117,7 +117,7 @@ async def _hub(app: App, host_names: tuple[str, ...], behind: tuple[str, ...], *
 
 def _label(role: Role) -> str:
     """Whose token it is: an operator is a person, and their name stands under what they approve."""
-    if role != "operator":
+    if role not in ("operator", "notebook"):
         return role
     try:
         return getpass.getuser()
@@ -159,11 +159,41 @@ def buddy(app: App) -> None:
 
 
 async def _buddy(app: App) -> None:
+    from pushpals.roles.base import RoleEnded
     from pushpals.roles.buddy import Buddy
 
     stop = stop_on_signals()
     async with app.client("buddy", ROLE_BACKOFF) as hub:
-        await Buddy(hub, [app.session], repository=repository_id(app)).run(stop)
+        try:
+            await Buddy(hub, [app.session], repository=repository_id(app)).run(stop)
+        except RoleEnded as error:
+            raise Failed(str(error), error.exit_code, "buddy.ended") from None
+
+
+@click.command()
+@pass_app
+def local(app: App) -> None:
+    """Run only the Local Buddy: it answers questions about this checkout and changes nothing in it.
+
+    Write to it with `pushpals say --to local "status"`.
+    """
+    begin_part()
+    run(_local(app))
+
+
+async def _local(app: App) -> None:
+    from pushpals.roles.base import RoleEnded
+    from pushpals.roles.local import run_local
+    from pushpals.roles.looking import CannotLook
+
+    stop = stop_on_signals()
+    async with app.client("buddy", ROLE_BACKOFF) as hub:
+        try:
+            await run_local(hub, [app.session], app.repository, stop)
+        except RoleEnded as error:
+            raise Failed(str(error), error.exit_code, "local.ended") from None
+        except CannotLook as error:
+            raise Failed(str(error), NEGATIVE, "local.no_checkout") from None
 
 
 @click.command()

@@ -63,7 +63,7 @@ class Part:
     ):
         self.name = name
         self.argv = tuple(argv)
-        self.env = {**env, _PARENT: str(os.getpid())}
+        self.env = {**env, **bound_to_this_process()}
         self.log = log
         self.crashes = 0
         self.gave_up = asyncio.Event()
@@ -175,6 +175,11 @@ def _ended(code: int) -> str:
         except ValueError:
             return f"signal {-code}"
     return f"exit code {code}"
+
+
+def bound_to_this_process() -> dict[str, str]:
+    """What a child's environment must hold for :func:`die_with_parent` to bind it to this process."""
+    return {_PARENT: str(os.getpid())}
 
 
 def die_with_parent() -> bool:

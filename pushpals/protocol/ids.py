@@ -15,6 +15,8 @@ Ids = Callable[[str], str]
 """``new_id("job")`` gives the next job id."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_DIGITS = bytes(ord(_ALPHABET[byte & 31]) for byte in range(256))
+"""A digit for each byte: 256 is a multiple of 32, so all digits are equally likely."""
 _SESSION_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 _WORKER_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -26,8 +28,7 @@ SYSTEM_SESSION = "_hub"
 
 def random_id(prefix: str) -> str:
     """A fresh id, e.g. ``job-5x0g…``."""
-    number = secrets.randbits(130)
-    return prefix + "-" + "".join(_ALPHABET[(number >> shift) & 31] for shift in range(0, 130, 5))
+    return f"{prefix}-{secrets.token_bytes(26).translate(_DIGITS).decode()}"
 
 
 def is_session_id(text: object) -> bool:

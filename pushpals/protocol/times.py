@@ -15,8 +15,7 @@ def utc_now() -> datetime:
 
 def stamp(moment: datetime) -> str:
     """``2026-01-31T12:00:00.000Z``."""
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_stamp(text: str) -> datetime:

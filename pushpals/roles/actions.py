@@ -108,7 +108,7 @@ async def stop(desk: Desk, view: SessionView, job_id: str | None) -> list[AnyWri
     landings = [
         landing
         for landing in view.landings.values()
-        if job_id is None and landing.state in ("queued", "prepared", "composed", "checking", "green", "held")
+        if not landing.ended and landing.state != "pushing" and job_id in (None, landing.job_id)
     ][:MAX_STOPPED]
     if not jobs and not landings:
         return [say(words.nothing_to_stop())]

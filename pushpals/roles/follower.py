@@ -63,7 +63,7 @@ class Follower(ABC):
             dealt_with = snapshot.cursor
         self.forget()
         self._pending = None
-        await self._recall_until(min(dealt_with, snapshot.cursor))
+        await self._recall(snapshot.session.first - 1, min(dealt_with, snapshot.cursor))
         self._started = True
 
     async def step(self) -> Event:
@@ -128,8 +128,8 @@ class Follower(ABC):
         await self._hub.set_mark(self.session_id, self._reader, self.cursor, {"epoch": self._epoch})
         self._unmarked = 0
 
-    async def _recall_until(self, until: int) -> None:
-        after = 0
+    async def _recall(self, after: int, until: int) -> None:
+        """Recall what is left of the history (its start may have been pruned) up to ``until``."""
         while after < until:
             page = await self._hub.history(self.session_id, after=after, limit=PAGE, types=self._types)
             for entry in page.items:

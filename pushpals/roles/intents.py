@@ -73,7 +73,7 @@ class Status(Intent, frozen=True, kw_only=True):
 
 
 class Approve(Intent, frozen=True, kw_only=True):
-    """The person says yes in words. Only the approval itself can take a yes."""
+    """The person says yes or no in words. Only the approval itself takes an answer."""
 
 
 class Help(Intent, frozen=True, kw_only=True):
@@ -196,7 +196,9 @@ REQUESTS: tuple[Request, ...] = (
         ("land it", "merge it", "land job-7"),
         "The newest change that can land is submitted; you approve it.",
     ),
-    Request("stop", ("stop", "cancel", "stop job-7"), "Running and waiting jobs of this session end."),
+    Request(
+        "stop", ("stop", "cancel", "stop job-7"), "Running and waiting jobs and landings of this session end."
+    ),
     Request("retry", ("retry", "try again", "retry job-7"), "The newest failed job runs again."),
     Request("help", ("help", "what can you do?"), "This list."),
 )

@@ -160,6 +160,7 @@ _ROWS: tuple[tuple[str, Make], ...] = (
         r"(approved?|lgtm|looks good|i approve|accept)( to( me)?)?( (it|that|this|change|landing))?",
         lambda p, j, t: Approve(),
     ),
+    (r"(deny|denied|reject|decline)( {ONE}| landing)?", lambda p, j, t: Approve()),
     (
         r"""
         (stop|cancel|abort|halt|kill|quit|end|interrupt)( {ONE})?

@@ -57,8 +57,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """Names of configured coding agents that a live worker offers."""
     workers: bool = True
     """Whether any worker is connected."""
-    last_said: str = ""
-    """The buddy's last words, which hold the choices of an open question."""
+    last_request: str = ""
+    """The message that the buddy's last words answered: planned again, it tells the choices they offered."""
     open_approvals: tuple[str, ...] = ()
 
 
@@ -89,6 +89,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     steps: tuple[Step, ...] = ()
     action: Action | None = None
+    choices: tuple[str, ...] = ()
+    """Requests to choose from, when ``say`` is a question."""
     planner: str = "rules"
 
 
@@ -96,7 +98,7 @@ def plan(text: str, context: Context) -> Plan:
     """The plan for ``text``. Never raises."""
     intents = parse(text)
     if len(intents) == 1 and isinstance(intents[0], Choice):
-        chosen = _chosen(intents[0], context.last_said)
+        chosen = _chosen(intents[0], context)
         if isinstance(chosen, Plan):
             return chosen
         intents = parse(chosen)
@@ -164,12 +166,12 @@ def _plan_one(intent: AnyIntent, context: Context) -> Plan:
         case Choice():
             return _answer(words.nothing_to_choose(), "An answer without a question")
         case Question(text=text, choices=choices):
-            return _answer(words.question(text, choices), "More than one meaning")
+            return _question(text, choices, "More than one meaning")
         case Refused(reason=reason, remedy=remedy):
             return _answer(words.refused(reason, remedy), "Not possible as asked")
         case Beyond(goal=goal):
             choices = (f"agent: {goal}",) if agent else ()
-            return _answer(words.question(words.beyond(goal, agent), choices), "Work that needs a mind")
+            return _question(words.beyond(goal, agent), choices, "Work that needs a mind")
         case Unknown():
             return _answer(words.unknown(agent), "Not understood")
         case _:
@@ -243,7 +245,7 @@ def _narrowed(
     if program is None or argv[0] in ("make", "just", "npm", "tox", "nox"):
         text = words.cannot_narrow(area, shlex.join(argv)) if argv else words.no_such_check(area, [])
         choices = (_AREA_TITLES[area].lower(),) if argv else ()
-        return _answer(words.question(text, choices), "A part of a check that has no parts")
+        return _question(text, choices, "A part of a check that has no parts")
     command = [word for word in argv if word != "."] + list(paths)
     step = Step(kind="command", title=title, params={"argv": command, "keep": False}, changes=False)
     return _work(words.will_check(area, (), paths, context.base), title, step)
@@ -287,18 +289,25 @@ def _answer(say: str, understanding: str) -> Plan:
     return Plan(say=say, understanding=understanding)
 
 
+def _question(text: str, choices: Sequence[str], understanding: str) -> Plan:
+    return Plan(say=words.question(text, choices), understanding=understanding, choices=tuple(choices))
+
+
 def _with_worker_note(made: Plan, context: Context) -> Plan:
     if not made.steps or context.workers:
         return made
     return msgspec.structs.replace(made, say=f"{made.say} {words.no_worker()}")
 
 
-_CHOICE_LINE = re.compile(r"^(\d)\. (.+)$", re.MULTILINE)
+def _chosen(choice: Choice, context: Context) -> str | Plan:
+    """The request behind an answer.
 
-
-def _chosen(choice: Choice, last_said: str) -> str | Plan:
-    """The request behind an answer. The choices stand in the buddy's last words, so nothing is remembered."""
-    choices = [found[2] for found in _CHOICE_LINE.finditer(last_said)]
+    The choices come from planning the last request again, not from what stands in the history: a command's
+    output may look like a list of choices.
+    """
+    last = context.last_request
+    asked = "" if isinstance(parse(last)[0], Choice) else last
+    choices = plan(asked, context).choices if asked else ()
     if not choices:
         return _answer(words.nothing_to_choose(), "An answer without a question")
     number = choice.number or (1 if len(choices) == 1 else 0)

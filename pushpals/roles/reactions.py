@@ -99,13 +99,14 @@ def _context(desk: Desk, view: SessionView, snapshot: Snapshot) -> Context:
         for capability in worker.capabilities
         if capability.startswith("agent:")
     }
-    said = next((m.text for m in reversed(view.messages) if m.by == NAME and not m.person), "")
+    answered = next((m.turn_id for m in reversed(view.messages) if m.by == NAME and not m.person), None)
+    request = next((m.text for m in reversed(view.messages) if m.person and m.id == answered), "")
     return Context(
         base=repository.head if repository and is_commit(repository.head) else None,
         checks=tuple(repository.checks) if repository else None,
         agents=tuple(sorted(agents)),
         workers=bool(alive),
-        last_said=said,
+        last_request=request,
         open_approvals=tuple(asked.summary for asked in view.approvals.values() if not asked.ended),
     )
 

@@ -216,10 +216,6 @@ def will_land(result: JobResult, assessment: Assessment, target: str) -> str:
     )
 
 
-def waits_in_queue(result: JobResult, target: str) -> str:
-    return f"The change ({_size(result)}) is approved and in the queue for {target}."
-
-
 def breaks(result: JobResult, assessment: Assessment) -> str:
     """The named failing test first."""
     return _lines(
@@ -229,12 +225,6 @@ def breaks(result: JobResult, assessment: Assessment) -> str:
         *(_receipt(check.evidence) for check in assessment.checks if check.standing == "passed"),
         "Say `land it` to ask for a landing anyway; the checks before the push still decide.",
     )
-
-
-def breaks_task(assessment: Assessment) -> str:
-    first = assessment.broken[0]
-    name = first.broken[0] if first.broken else next(iter(first.evidence.failures), "")
-    return f"{first.evidence.check} fails with this change" + (f": {name}" if name else "")
 
 
 def job_failed(title: str, message: str, error_class: str | None) -> str:
@@ -352,9 +342,9 @@ def asked_anyway(result: JobResult, target: str) -> str:
 
 def approve_yourself(open_summaries: Sequence[str]) -> str:
     if not open_summaries:
-        return "Nothing waits for your yes at the moment."
+        return "Nothing waits for your answer at the moment."
     rows = "\n".join(f"- {summary}" for summary in open_summaries[:MAX_FILES])
-    return f"A yes counts only on the approval itself, with the diff before you: `pushpals approve`.\n{rows}"
+    return f"A yes or no counts only on the approval, with the diff before you: `pushpals approve`.\n{rows}"
 
 
 def denied(summary: str, by: str | None, reason: str | None) -> str:

@@ -12,7 +12,7 @@ lease lost      everything is stopped and thrown away; nothing more is said abou
 cancelled       the process tree is ended at once; ``fail`` names what was stopped
 time is up      the same, and the job fails with what it was doing
 stop (SIGTERM)  no new claim; the job may finish for ``grace_s``, then it is given back
-hub away        the job goes on; reports wait
+hub away        the job goes on; reports wait, after a stop for ``last_word_s`` at most
 killed          the next start ends the processes and removes the trees; the lease runs out
 ==============  ==============================================================================
 
@@ -28,7 +28,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ from pushpals.work.executors.choose import EXIT_NO_SANDBOX, choose_executor
 from pushpals.work.git.names import branch_ref
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Git
-from pushpals.work.kind import JobFailure, check_params, kind_names
+from pushpals.work.kind import JobFailure, JobKind, check_params, kind_names
 from pushpals.work.outbox import Outbox
 from pushpals.work.run_check import Checked
 from pushpals.work.tools import Tools
@@ -74,12 +74,15 @@ class Worker(Role):
         *,
         executor: Executor | None = None,
         worker_id: str | None = None,
+        kinds: Mapping[str, JobKind] | None = None,
         clock: Clock = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
         new_id: Ids = random_id,
         backoff: Backoff | None = None,
     ) -> None:
+        """``kinds`` are known besides those that are registered; ``executor`` is chosen unless given."""
         super().__init__(backoff=backoff)
+        self._kinds = dict(kinds or {})
         self.id = worker_id or new_worker_id(options.label, new_id)
         self.options = options
         self._hub = hub
@@ -237,7 +240,18 @@ class Worker(Role):
             self.log.info("%s: %s", job.id, last.message, exc_info=None if is_expected(error) else error)
         else:
             last = completed(job, work.result())
-        await self._report(job, reporting, last)
+        report = asyncio.create_task(self._report(job, reporting, last), name=f"{job.id}-end")
+        giving_up = asyncio.create_task(self._last_word_over(), name=f"{job.id}-last-word")
+        try:
+            await asyncio.wait({report, giving_up}, return_when=asyncio.FIRST_COMPLETED)
+            if report.done():
+                report.result()
+            else:
+                self.log.warning("%s: left to its lease; the hub is away", job.id)
+        finally:
+            for task in (report, giving_up):
+                task.cancel()
+            await asyncio.gather(report, giving_up, return_exceptions=True)
 
     async def _report(self, job: Job, reporting: Reporting, last: Complete | Fail) -> None:
         """The last word about an attempt: after everything else, until it is heard or not wanted."""
@@ -273,7 +287,7 @@ class Worker(Role):
 
     async def _attempt(self, job: Job, outbox: Outbox, tools: Tools, reporting: Reporting) -> JobResult:
         assert self._pool is not None
-        kind, args = check_params(job)
+        kind, args = check_params(job, self._kinds)
         scratch = self._scratch(job)
         await asyncio.to_thread(scratch.mkdir, parents=True, exist_ok=True, mode=0o700)
         base = await self._base(job)
@@ -347,6 +361,10 @@ class Worker(Role):
         await self.stopping.wait()
         await self._wait_or_hurry(self.options.grace_s)
 
+    async def _last_word_over(self) -> None:
+        await self.stopping.wait()
+        await asyncio.sleep(self.options.last_word_s)
+
     async def _wait_or_hurry(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -369,7 +387,9 @@ class Worker(Role):
 
     def _card(self, state: WorkerState, *, sandbox: str, reason: str) -> RegisterWorker:
         return RegisterWorker(
-            kinds=list(self.options.kinds) if self.options.kinds is not None else list(kind_names()),
+            kinds=list(self.options.kinds)
+            if self.options.kinds is not None
+            else sorted({*kind_names(), *self._kinds}),
             capabilities=list(self.options.capabilities),
             sandbox=sandbox,
             sandbox_reason=reason[:2_000],

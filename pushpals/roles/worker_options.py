@@ -55,6 +55,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float = 30.0
     claim_wait_s: float = 20.0
     grace_s: float = 10.0
+    last_word_s: float = 8.0
+    """After a stop: how long the end of the last job is told to a hub that is away. A hub that ended with the
+    worker never answers, and the lease says the rest. With the grace it is less than a supervisor waits."""
     allow_unsandboxed: bool = False
     bwrap: Path | None = None
     """The bubblewrap to use; looked for in the system's folders by default."""

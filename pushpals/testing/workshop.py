@@ -37,6 +37,7 @@ from pushpals.work.environment import build_environment
 from pushpals.work.executors.base import Executor
 from pushpals.work.executors.local import LocalExecutor
 from pushpals.work.git.remotes import parse_remote
+from pushpals.work.kind import JobKind
 
 P = TypeVar("P", bound=Payload)
 
@@ -51,8 +52,11 @@ class Workshop:
         *,
         settings: Settings | None = None,
         executor: Executor | None = None,
+        kinds_added: Sequence[JobKind] = (),
         **options: Any,
     ) -> None:
+        """``kinds_added`` are known to the workshop's workers without being installed."""
+        self._kinds = {kind.name: kind for kind in kinds_added}
         self.root = root
         self.repo: Cloned = make_cloned(root, files)
         self.clock = ManualClock()
@@ -103,6 +107,7 @@ class Workshop:
             ),
             executor=executor,
             worker_id=worker_id,
+            kinds=self._kinds,
             clock=self.clock,
         )
         self._cleanup.push_async_callback(worker.close)

@@ -238,7 +238,7 @@ def _tests(files: Files, notes: list[str]) -> list[Found]:
     found = _pytest(files, notes)
     if found and not _pytest_configured(files):
         for path in files.paths:
-            # A test package that can be run is how a suite with its own runner says so: `python -m tornado.test`.
+            # A test package that can be run says that the suite has a runner of its own.
             if own := re.fullmatch(r"(?:src/)?((?:[A-Za-z_]\w*/)+tests?)/__main__\.py", path):
                 module = own[1].replace("/", ".")
                 argv = ["python", "-m", module]
@@ -274,7 +274,11 @@ def _ruff(files: Files, notes: list[str]) -> list[Found]:
     where = ruff_config(files)
     if where is None:
         return []
-    return [_found("ruff", ["ruff", "check", "--no-cache", "."], where, required=False)]
+    settings = ruff_settings(files)
+    # `fix = true` would mend the tree that is judged, and call it clean.
+    mends = bool(settings.get("fix") or settings.get("fix-only"))
+    argv = ["ruff", "check", "--no-cache", *(("--no-fix", "--no-fix-only") if mends else ()), "."]
+    return [_found("ruff", argv, where, required=False)]
 
 
 def ruff_config(files: Files) -> str | None:
@@ -283,6 +287,15 @@ def ruff_config(files: Files) -> str | None:
         if name in files.texts:
             return name
     return "[tool.ruff] in pyproject.toml" if "ruff" in files.toml("pyproject.toml").get("tool", {}) else None
+
+
+def ruff_settings(files: Files) -> Mapping[str, Any]:
+    """The repository's ruff settings, empty without any."""
+    for name in (".ruff.toml", "ruff.toml"):
+        if name in files.texts:
+            return files.toml(name)
+    found = files.toml("pyproject.toml").get("tool", {}).get("ruff", {})
+    return found if isinstance(found, dict) else {}
 
 
 def _mypy(files: Files, notes: list[str]) -> list[Found]:

@@ -30,8 +30,8 @@ from pushpals.work.workspace import Workspace, WorkspacePool
 class AgentCommand(msgspec.Struct, frozen=True, kw_only=True):
     """A coding agent that the operator configured.
 
-    In ``argv``, ``{brief}`` stands for the path of a file with the brief and ``{repo}`` for the tree;
-    without ``{brief}`` the brief comes on standard input. ``env`` are the variables it gets besides
+    In ``argv``, ``{brief_file}`` stands for the path of a file with the brief and ``{repo}`` for the tree;
+    without ``{brief_file}`` the brief comes on standard input. ``env`` are the variables it gets besides
     the usual ones; their values are redacted everywhere. ``network`` are the ``host:port`` pairs it may
     reach.
     """

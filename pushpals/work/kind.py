@@ -103,9 +103,9 @@ def decode_args(kind: JobKind, params: Mapping[str, Any]) -> Args:
         raise JobFailure(f"the parameters of {kind.name!r} are wrong: {error}; it takes {wanted}") from None
 
 
-def check_params(job: Job) -> tuple[JobKind, Args]:
-    """The kind and the arguments of a job, before anything is prepared for it."""
-    kind = find_kind(job.kind)
+def check_params(job: Job, added: Mapping[str, JobKind] | None = None) -> tuple[JobKind, Args]:
+    """The kind and the arguments of a job, before anything is prepared for it. ``added`` comes first."""
+    kind = (added or {}).get(job.kind) or find_kind(job.kind)
     return kind, decode_args(kind, job.params)
 
 

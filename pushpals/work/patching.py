@@ -30,11 +30,9 @@ def extract(text: str) -> str | None:
         inside = fence[2]
         if _HUNK.search(inside) or _START.search(inside):
             text = inside
-    lines = text.split("\n")
-    filled = [line for line in lines if line.strip()]
-    margin = min((len(line) - len(line.lstrip(" ")) for line in filled), default=0)
-    if margin and _START.search("\n".join(line[margin:] for line in lines)):
-        text = "\n".join(line[margin:] for line in lines)
+    if indented := re.search(r"^([ \t]+)(?:diff --git |--- \S)", text, re.M):
+        margin = indented[1]
+        text = "\n".join(line.removeprefix(margin) for line in text.split("\n"))
     start = _START.search(text)
     if start is None:
         return None

@@ -27,6 +27,7 @@ from pushpals.work.git.judge import ChangeLimits
 from pushpals.work.git.names import show_path
 from pushpals.work.git.tree_rules import Refusal
 from pushpals.work.kind import JobFailure
+from pushpals.work.landing.message import strip_reserved
 from pushpals.work.reports import Comparison, compare
 from pushpals.work.run_check import Checked, describe
 from pushpals.work.scope import outside
@@ -242,7 +243,8 @@ def _shown(ctx: JobContext, diff: bytes) -> str:
 
 def _message(ctx: JobContext, title: str, body: str) -> str:
     lines = [" ".join(ctx.tools.redact(title).split())[:120], ""]
-    if body.strip():
-        lines += [ctx.tools.redact(body).strip(), ""]
+    # The gates refuse a branch whose commits carry trailers that only a landing may write.
+    if words := strip_reserved(ctx.tools.redact(body)):
+        lines += [words, ""]
     lines += [f"Push-Pals-Job: {ctx.job.id}", f"Push-Pals-Kind: {ctx.job.kind}"]
     return "\n".join(lines) + "\n"

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -32,7 +31,7 @@ from types import TracebackType
 import msgspec
 
 from pushpals.work.executors.base import Place
-from pushpals.work.git.changes import GITLINK, ChangedFile
+from pushpals.work.git.changes import ChangedFile
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.judge import ChangeLimits, judge_change
 from pushpals.work.git.names import (
@@ -41,30 +40,14 @@ from pushpals.work.git.names import (
     agent_branch,
     as_sha,
     decode_path,
-    encode_path,
     show_path,
     split_nul,
 )
-from pushpals.work.git.nofollow import empty, lstat_below, open_up, prune
+from pushpals.work.git.nofollow import lstat_below, open_up
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 from pushpals.work.git.tree_rules import Refusal, judge_path
-
-_CONFIG = """\
-[core]
-\trepositoryformatversion = {version}
-\tfilemode = true
-\tbare = false
-\tlogallrefupdates = true
-\tworktree = ../repo
-[user]
-\tname = agent
-\temail = agent@localhost
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-{extensions}"""
+from pushpals.work.slot import Slot
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +72,7 @@ class PoolClosed(Exception):
 class Workspace:
     """One tree at one base, for one owner, until its ``acquire`` block ends."""
 
-    def __init__(self, slot: _Slot, cache: BareRepo, base: Sha, owner: str) -> None:
+    def __init__(self, slot: Slot, cache: BareRepo, base: Sha, owner: str) -> None:
         self._slot = slot
         self._cache = cache
         self.base = base
@@ -176,7 +159,10 @@ class Workspace:
 
     async def _fresh_index(self, name: str) -> Path:
         index = self._slot.path / name
-        await asyncio.to_thread(shutil.copyfile, self._slot.index, index)
+        # With its time: git takes an entry as old as its index for doubtful and compares content. A copy that
+        # looks younger would hide a change made in the same tick of the clock as the checkout.
+        await asyncio.to_thread(shutil.copy2, self._slot.index, index)
+        await self._slot.doubt_touched(self._cache, index)
         # Exit code 1 says that something differs, which is what a job is for.
         await self._cache.run(
             ["update-index", "-q", "--refresh"], work_tree=self._slot.tree, index_file=index, ok=(0, 1)
@@ -200,8 +186,8 @@ class WorkspacePool:
     def __init__(self, root: Path, cache: BareRepo, *, size: int = 8) -> None:
         self.root = root.absolute()
         self.cache = cache
-        self._free: list[_Slot] = []
-        self._slots: dict[int, _Slot] = {}
+        self._free: list[Slot] = []
+        self._slots: dict[int, Slot] = {}
         self._room = asyncio.Semaphore(size)
         self._returning: set[asyncio.Task[None]] = set()
         self._open = False
@@ -248,7 +234,7 @@ class WorkspacePool:
             self.root.rmdir()
         return tuple(problems)
 
-    async def _give_back(self, slot: _Slot) -> None:
+    async def _give_back(self, slot: Slot) -> None:
         if await slot.clean(self.cache):
             self._free.append(slot)
             return
@@ -257,7 +243,7 @@ class WorkspacePool:
         if not slot.path.exists():
             self._slots.pop(slot.number, None)
 
-    def _take(self, base: Sha) -> _Slot:
+    def _take(self, base: Sha) -> Slot:
         if self._free:
             same = [slot for slot in self._free if slot.base == base]
             slot = (same or self._free)[-1]
@@ -266,7 +252,7 @@ class WorkspacePool:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         number = 0
         while True:
-            if number not in self._slots and (locked := _Slot.lock(self.root, number)):
+            if number not in self._slots and (locked := Slot.lock(self.root, number)):
                 self._slots[number] = locked
                 return locked
             number += 1
@@ -281,155 +267,8 @@ class WorkspacePool:
             if (digits := entry.name.removeprefix("slot-").removesuffix(".lock")).isdigit()
         }
         for number in numbers:
-            if slot := _Slot.lock(self.root, number):
+            if slot := Slot.lock(self.root, number):
                 slot.remove()
-
-
-class _Slot:
-    """One numbered place on disk and the lock on it."""
-
-    def __init__(self, root: Path, number: int, fd: int) -> None:
-        self.number = number
-        self.path = root / f"slot-{number}"
-        self.tree = self.path / "repo"
-        self.git_dir = self.path / "gitdir"
-        self.index = self.path / "index"
-        self.base: Sha | None = None
-        self.submodules: tuple[bytes, ...] = ()
-        self._trash = self.path / "trash"
-        self._lock = root / f"slot-{number}.lock"
-        self._fd = fd
-
-    @classmethod
-    def lock(cls, root: Path, number: int) -> _Slot | None:
-        """Own the slot, or None if a live process does."""
-        path = root / f"slot-{number}.lock"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The file may have been removed by its last owner between open and lock: then we locked nothing.
-            held, there = os.fstat(fd), os.stat(path)
-            if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino):
-                return cls(root, number, fd)
-        except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(fd)
-        return None
-
-    async def prepare(self, cache: BareRepo, base: Sha, owner: str) -> None:
-        """The tree at ``base`` and a new private git directory."""
-        if await cache.commit_of(base) is None:
-            raise GitError("missing_ref", f"the base {base} is not in the cache")
-        if self.base is None:
-            await asyncio.to_thread(self._make_empty)
-        if self.base != base:
-            if self.base is not None and not await self._to_base(cache, base):
-                await asyncio.to_thread(self._make_empty)
-                self.base = None
-            if self.base is None:
-                await self._check_out(cache, base)
-                await self._verify(cache, base)
-            self.base = base
-            entries = await cache.tree_entries(base)
-            self.submodules = tuple(encode_path(entry.path) for entry in entries if entry.mode == GITLINK)
-        await asyncio.to_thread(self._make_git_dir, cache, base, owner)
-
-    async def clean(self, cache: BareRepo) -> bool:
-        """Back to the base it had, whatever the job left. False if that cannot be reached."""
-        base, self.base = self.base, None
-        if base is None:
-            return False
-        try:
-            await asyncio.to_thread(self._remove_git_dir)
-            if not await self._to_base(cache, base):
-                return False
-        except (GitError, OSError):
-            return False
-        self.base = base
-        return True
-
-    def remove(self) -> list[str]:
-        """Delete the slot and give up its lock. Returns what could not be deleted."""
-        if self._fd < 0:
-            return []
-        problems = empty(self.path)
-        if not self.path.exists():
-            self._lock.unlink(missing_ok=True)
-        os.close(self._fd)
-        self._fd = -1
-        return problems
-
-    async def _to_base(self, cache: BareRepo, base: Sha) -> bool:
-        entries = await cache.tree_entries(base)
-        keep = {encode_path(entry.path): entry.mode for entry in entries}
-        await asyncio.to_thread(prune, self.tree, keep, self._trash)
-        left = await asyncio.to_thread(empty, self._trash)
-        if left:
-            return False
-        # A changed owner or time makes every file look touched: compare content before writing it again.
-        await cache.run(
-            ["update-index", "-q", "--refresh"], work_tree=self.tree, index_file=self.index, ok=(0, 1)
-        )
-        await self._check_out(cache, base)
-        await self._verify(cache, base)
-        return True
-
-    async def _check_out(self, cache: BareRepo, base: Sha) -> None:
-        await cache.run(
-            ["read-tree", "--reset", "-u", base], work_tree=self.tree, index_file=self.index, timeout_s=600.0
-        )
-
-    async def _verify(self, cache: BareRepo, base: Sha) -> None:
-        written = (await cache.run(["write-tree"], index_file=self.index)).line
-        dirty = await cache.run(
-            ["diff-files", "--quiet", "--ignore-submodules=all"],
-            work_tree=self.tree,
-            index_file=self.index,
-            ok=(0, 1),
-        )
-        if dirty.code or written != await cache.tree_of(base):
-            raise GitError("other", f"the workspace could not be brought to {base}")
-
-    def _make_empty(self) -> None:
-        problems = empty(self.path)
-        if problems:
-            raise OSError(f"{self.path.name} cannot be emptied: {problems[0]}")
-        self.path.mkdir(mode=0o700)
-        self.tree.mkdir(mode=0o755)
-
-    def _make_git_dir(self, cache: BareRepo, base: Sha, owner: str) -> None:
-        objects = self.git_dir / "objects"
-        for folder in (
-            objects / "info",
-            objects / "pack",
-            self.git_dir / "refs/heads",
-            self.git_dir / "info",
-        ):
-            folder.mkdir(parents=True)
-        borrowed = self.path / "gitobjs"
-        borrowed.unlink(missing_ok=True)
-        borrowed.symlink_to(cache.objects)
-        (objects / "info/alternates").write_text("../../gitobjs\n", encoding="ascii")
-        (self.git_dir / "HEAD").write_text("ref: refs/heads/work\n", encoding="ascii")
-        (self.git_dir / "refs/heads/work").write_text(f"{base}\n", encoding="ascii")
-        (self.git_dir / "info/exclude").write_text("", encoding="ascii")
-        wide = cache.object_format == "sha256"
-        (self.git_dir / "config").write_text(
-            _CONFIG.format(
-                version=int(wide), extensions="[extensions]\n\tobjectformat = sha256\n" if wide else ""
-            ),
-            encoding="ascii",
-        )
-        shutil.copyfile(self.index, self.git_dir / "index")
-        (self.tree / ".git").write_text("gitdir: ../gitdir\n", encoding="ascii")
-        (self.path / "owner").write_text(f"{owner}\npid {os.getpid()}\nbase {base}\n", encoding="utf-8")
-
-    def _remove_git_dir(self) -> None:
-        self._trash.mkdir(exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.git_dir, self._trash / "gitdir")
-        for name in ("look.index", "snapshot.index", "owner"):
-            (self.path / name).unlink(missing_ok=True)
 
 
 def _judge_before_reading(tree: Path, paths: list[bytes], limits: ChangeLimits) -> tuple[Refusal, ...]:

@@ -47,7 +47,6 @@ from pushpals.work.landing import push
 from pushpals.work.landing.compose import same_patch
 from pushpals.work.landing.gates import GatePolicy
 from pushpals.work.landing.search import Learned
-from pushpals.work.landing.signing import ssh_signer
 
 MAX_BATCH = 64
 LOOK_AGAIN_S = 2.0
@@ -126,7 +125,7 @@ class SerialPusher(Role):
             slots=settings.slots,
             people=settings.people,
             policy=settings.policy,
-            sign=None if settings.signing_key is None else ssh_signer(settings.signing_key),
+            signing_key=settings.signing_key,
         )
         self._radar = Radar(repo)
         self._looked_at: frozenset[tuple[str, str]] = frozenset()
@@ -168,6 +167,8 @@ class SerialPusher(Role):
             work = await self._lane.lease()
         work = await self._hold_and_release(work, report)
         await self._land(work, report)
+        if report.landed:
+            await self._look_at_main()
         await self._end_draining(work)
         if self._ledger.save():
             await self._lane.lease(facts={"checks": self._ledger.shown()})

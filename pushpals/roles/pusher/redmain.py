@@ -13,8 +13,9 @@ from pushpals.protocol.errors import NotFound
 from pushpals.protocol.jobs import CheckSpec
 from pushpals.roles.pusher.checking import Checker
 from pushpals.work.git import many
+from pushpals.work.git.commits import CommitInfo
 from pushpals.work.git.names import Sha
-from pushpals.work.git.repo import BareRepo, CommitInfo
+from pushpals.work.git.repo import BareRepo
 from pushpals.work.landing.message import trailer
 
 LOOK_BACK = 64

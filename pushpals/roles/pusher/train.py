@@ -110,7 +110,7 @@ class Train:
                 head=heads[as_sha(member.landing.head)],
                 message=member.message,
                 committer=self._yard.committer(member.landing),
-                sign=self._yard.sign,
+                signing_key=self._yard.signing_key,
             )
             if isinstance(result, Composed):
                 made.append((member, tip.tree))

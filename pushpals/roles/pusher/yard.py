@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +17,6 @@ from pushpals.work.git.names import Sha
 from pushpals.work.git.remotes import Remote
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
-from pushpals.work.landing.compose import Sign
 from pushpals.work.landing.gates import GatePolicy, Protected, Scan
 from pushpals.work.landing.message import Receipt, landing_message
 
@@ -44,7 +44,7 @@ class Yard(msgspec.Struct, frozen=True, kw_only=True):
     people: Mapping[str, str] = {}
     protected: Protected | None = None
     policy: GatePolicy = GatePolicy()
-    sign: Sign | None = None
+    signing_key: Path | None = None
     reds: deque[Red] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT_REDS))
 
     @property

@@ -118,7 +118,9 @@ class ExecutorContract:
         outcome = await run(sh("kill -SEGV $$"))
         assert (outcome.exit_code, outcome.signal) == (None, signal.SIGSEGV)
 
-    @pytest.mark.parametrize("program", ["no-such-program", "./no-such-program", "/no/such/program"])
+    @pytest.mark.parametrize(
+        "program", ["no-such-program", "./no-such-program", "/no/such/program", "./no such"]
+    )
     async def test_a_missing_program_is_a_value(self, run: Run, program: str) -> None:
         outcome = await run(Command(argv=(program,), env=ENV))
         assert outcome.error == f"no such program: {program}"

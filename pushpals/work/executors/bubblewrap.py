@@ -5,9 +5,10 @@ What is visible inside is in :mod:`pushpals.work.executors.profile`, what is ref
 through a uid of the slot's own. The command is never uid 0 for the kernel.
 
 bubblewrap starts with an empty environment, since its own is readable inside as that of process 1, and
-takes its options from a descriptor, since its argument list is readable by every user of the host. Whether
-all this holds is not taken from a version number: nothing runs before :meth:`BubblewrapExecutor.probe`
-tried to break out and could not.
+takes its options from a descriptor. The variables of a job reach the job's own program and none of those
+that build the sandbox; like its arguments they stand in the host's process list, so they are no place for
+secrets. Whether all this holds is not taken from a version number: nothing runs before
+:meth:`BubblewrapExecutor.probe` tried to break out and could not.
 
 Known differences from the port: bubblewrap sets ``PWD``; it reports a signal as 128 plus its number, so a
 command that exits 137 by itself is reported as killed by signal 9.
@@ -20,7 +21,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,8 @@ class BubblewrapExecutor:
             refusal = refused(place.tree, command)
             if refusal is not None:
                 return Outcome(error=refusal)
+            if "=" in command.argv[0]:
+                return Outcome(error=f"a program whose name holds '=' cannot be started: {command.argv[0]}")
             grants = [parse_grant(text) for text in command.network]
             for grant in grants:
                 if isinstance(grant, Refused):
@@ -191,14 +194,14 @@ class BubblewrapExecutor:
             place = msgspec.structs.replace(place, toolchain=(*place.toolchain, *needed))
             env = {**PROXY_ENV, **env}
             launcher = launcher_argv(python, door.inner)
-        options = build_profile(place, self.identity, command.limits, command.cwd, env)
+        options = build_profile(place, self.identity, command.limits, command.cwd)
         with contextlib.ExitStack() as held:
             namespace, meter = _Namespace(), Meter()
             held.callback(namespace.close)
             held.callback(meter.stop)
             passed = [namespace.told] if door is None else [namespace.told, door.inner]
             outcome = await supervise(
-                self._spawn(options, command, launcher, passed, held),
+                self._spawn(options, tuple(self._chain(command, env, launcher)), command, passed, held),
                 end_tree=namespace.end,
                 interrupt=interrupt,
                 on_output=on_output,
@@ -208,7 +211,7 @@ class BubblewrapExecutor:
         ended_early = outcome.timed_out or outcome.cancelled or outcome.error is not None
         if not ended_early and not namespace.made:
             raise ExecutorUnavailable(_not_made(outcome))
-        return told_apart(_as_signal(_metered(outcome, meter)))
+        return told_apart(_as_signal(_metered(outcome, meter)), command.argv[0])
 
     async def close(self) -> None:
         await self._running.close()
@@ -231,8 +234,8 @@ class BubblewrapExecutor:
     def _spawn(
         self,
         options: Sequence[Option],
+        chain: tuple[str, ...],
         command: Command,
-        launcher: tuple[str, ...],
         passed: Sequence[int],
         held: contextlib.ExitStack,
     ) -> Spawn:
@@ -254,7 +257,7 @@ class BubblewrapExecutor:
         words += ["--json-status-fd", str(passed[0]), "--seccomp", str(descriptor_of(program))]
         arguments = descriptor_of(b"".join(os.fsencode(word) + b"\0" for word in words))
         return Spawn(
-            argv=(str(self.find_bwrap()), "--args", str(arguments), "--", *self._chain(command, launcher)),
+            argv=(str(self.find_bwrap()), "--args", str(arguments), "--", *chain),
             env={},
             cwd="/",
             stdin=command.stdin,
@@ -263,16 +266,21 @@ class BubblewrapExecutor:
             pipe_owner=(self.identity.uid, self.identity.gid) if self.identity.drop else None,
         )
 
-    def _chain(self, command: Command, launcher: tuple[str, ...]) -> Iterator[str]:
-        """The programs that become the command, inside: first the uid, then the network, then the limits."""
-        setpriv, prlimit = find_tool("setpriv"), find_tool("prlimit")
-        if prlimit is None or setpriv is None:
-            raise ExecutorUnavailable("setpriv and prlimit are missing; install util-linux")
+    def _chain(self, command: Command, env: Mapping[str, str], launcher: tuple[str, ...]) -> Iterator[str]:
+        """The programs that become the command, inside: the uid, the network, the limits, the variables.
+
+        The variables come last, by ``env``: an ``LD_PRELOAD`` of the job would otherwise run in the first of
+        these programs, which is still root, and in the one that sets the limits.
+        """
+        setpriv, prlimit, setenv = find_tool("setpriv"), find_tool("prlimit"), find_tool("env")
+        if prlimit is None or setpriv is None or setenv is None:
+            raise ExecutorUnavailable("setpriv, prlimit or env is missing; install util-linux and coreutils")
         if self.identity.drop:
             yield from (str(setpriv), f"--reuid={self.identity.uid}", f"--regid={self.identity.gid}")
             yield from ("--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--")
         yield from launcher
         yield from prlimit_argv(prlimit, command.limits)
+        yield from (str(setenv), "--", *(f"{name}={value}" for name, value in env.items()))
         yield from command.argv
 
 

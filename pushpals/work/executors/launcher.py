@@ -27,7 +27,9 @@ def main() -> None:
         sys.exit("the network proxy did not start")
     link.close()
     listener.close()
-    os.execv(sys.argv[2], sys.argv[2:])
+    # Python adds a variable of its own where there is no locale; the command is to get none but its own.
+    kept = {name: value for name, value in os.environ.items() if name == "PWD"}
+    os.execve(sys.argv[2], sys.argv[2:], kept)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ class LocalExecutor:
             finally:
                 if record is not None:
                     records.remove(record)
-        return told_apart(outcome)
+        return told_apart(outcome, command.argv[0])
 
     async def close(self) -> None:
         await self._running.close()

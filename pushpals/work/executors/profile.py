@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -93,15 +93,13 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 Option = str | Data
 
 
-def build_profile(
-    place: Place, identity: Identity, limits: Limits, cwd: str, env: Mapping[str, str]
-) -> list[Option]:
+def build_profile(place: Place, identity: Identity, limits: Limits, cwd: str) -> list[Option]:
     """The options for one command.
 
     Raises:
         ExecutorUnavailable: the place names a path that is missing or may not be shown.
     """
-    options: list[Option] = [
+    return [
         *_namespaces(identity),
         *_system(),
         *_etc(identity),
@@ -115,9 +113,6 @@ def build_profile(
         *("--remount-ro", "/dev", "--remount-ro", "/"),
         *("--chdir", str(PurePosixPath(TREE, cwd))),
     ]
-    for name, value in env.items():
-        options += ["--setenv", name, value]
-    return options
 
 
 def _namespaces(identity: Identity) -> Iterator[str]:

@@ -76,24 +76,24 @@ def refused(tree: Path, command: Command) -> str | None:
 
 
 _FAILED = re.compile(
-    rb"(?:setpriv|prlimit|bwrap): (?:failed to execute|execvp) (?P<what>.*): (?P<why>[^\n]*)\n\Z"
+    rb"(?:\S*(?:setpriv|prlimit): failed to execute .*|\S*env: '.*')"
+    rb": (?P<why>[^\n:]*)\n(?:\S*env: use [^\n]*\n)?",
+    re.DOTALL,
 )
 
 
-def told_apart(outcome: Outcome) -> Outcome:
-    """``outcome``, or why the command never started when the helper before it said so.
+def told_apart(outcome: Outcome, program: str) -> Outcome:
+    """``outcome``, or why ``program`` never started when the helper before it said so.
 
-    The helpers report a failed ``exec`` by exit codes 1, 126 and 127 and one line, as a shell does. A command
-    that prints that very line and nothing else is taken for a program that was not found.
+    The helpers report a failed ``exec`` by exit codes 126 and 127 and one line, as a shell does. A command
+    that prints such a line and nothing else is taken for a program that was not found.
     """
-    if outcome.exit_code not in (1, 126, 127) or outcome.stdout:
+    if outcome.exit_code not in (126, 127) or outcome.stdout:
         return outcome
     match = _FAILED.fullmatch(outcome.stderr)
     if match is None:
         return outcome
-    what = match["what"].decode(errors="replace")
     why = match["why"].decode(errors="replace")
-    error = (
-        f"no such program: {what}" if why == "No such file or directory" else f"cannot start {what}: {why}"
-    )
+    missing = why == "No such file or directory"
+    error = f"no such program: {program}" if missing else f"cannot start {program}: {why}"
     return Outcome(error=error, wall_s=outcome.wall_s)

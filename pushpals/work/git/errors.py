@@ -47,7 +47,7 @@ _CAUSES: tuple[tuple[GitErrorKind, re.Pattern[bytes]], ...] = (
     (
         "invalid_object",
         re.compile(
-            rb"fsck error|error in (tree|commit|tag|blob) [0-9a-f]+|is corrupt|bad object"
+            rb"fsck error|error in (tree|commit|tag|blob) [0-9a-f]+|is corrupt"
             rb"|object of unexpected type|pack has bad|inflate returned|SHA1 COLLISION|bad tree object"
             rb"|did not receive expected object|Broken pack|broken link|fsck_objects|invalid object"
             rb"|pack signature mismatch"
@@ -58,8 +58,8 @@ _CAUSES: tuple[tuple[GitErrorKind, re.Pattern[bytes]], ...] = (
         "missing_ref",
         re.compile(
             rb"couldn't find remote ref|not our ref|unknown revision|bad revision|Needed a single revision"
-            rb"|[Nn]ot a valid (object|commit) name|not a valid SHA1|ambiguous argument|unable to resolve"
-            rb"|does not point to a valid object|bad object name"
+            rb"|(?i:not a valid (object|commit) name)|not a valid SHA1|ambiguous argument|unable to resolve"
+            rb"|does not point to a valid object|bad object"
         ),
     ),
     ("locked", re.compile(rb"\.lock': File exists|[Uu]nable to create '[^']*\.lock'|cannot lock ref")),

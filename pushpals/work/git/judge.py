@@ -83,7 +83,7 @@ async def _twins(repo: BareRepo, named: Sequence[ChangedFile], head: str) -> lis
         return []
     # Old twins are the repository's own business; only those that a new name makes are refused.
     new = {file.path for file in named}
-    old = [entry.path for entry in await repo.tree_entries(head) if entry.path not in new]
+    old = [entry.path for entry in await repo.tree_entries(head, sizes=False) if entry.path not in new]
     before = {refusal.path for refusal in judge_twins(old)}
     return [refusal for refusal in judge_twins([*old, *sorted(new)]) if refusal.path not in before]
 

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from pushpals.work.git.changes import DIFF_OPTIONS, ChangedFile, parse_changes
+from pushpals.work.git.commits import CommitInfo, parse_commit
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.hunks import AddedText, headed_sections
 from pushpals.work.git.names import Sha, as_ref, as_sha
-from pushpals.work.git.repo import BareRepo, CommitInfo, parse_commit
+from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 
 Pair = tuple[Sha, Sha]
@@ -170,13 +171,6 @@ def commit_text(
         lines.append(f"{role} {name} <{email}> {who.date.removeprefix('@')}")
     body = message.replace("\0", "") or "\n"
     return ("\n".join(lines) + "\n\n" + body).encode("utf-8", "replace")
-
-
-def with_signature(text: bytes, signature: str) -> bytes:
-    """The commit with its signature in the header, as ``git commit -S`` puts it."""
-    head, _, body = text.partition(b"\n\n")
-    folded = signature.strip().replace("\n", "\n ")
-    return head + b"\ngpgsig " + folded.encode("ascii") + b"\n\n" + body
 
 
 def write_commit(repo: BareRepo, text: bytes) -> Sha:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,6 +44,30 @@ def lstat_below(root: Path, path: bytes) -> os.stat_result | None:
             return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except (OSError, ValueError):
         return None
+
+
+Signature = tuple[int, int, int, int, int]
+"""Type and permissions, inode, size, time of content, time of change: nanoseconds where the system has them.
+The last one cannot be set by a program, so a file whose signature is the same has not been touched."""
+
+
+def signatures(root: Path, paths: Iterable[bytes]) -> dict[bytes, Signature]:
+    """Signatures of the paths that exist below ``root`` as anything but a directory."""
+    folders: dict[bytes, list[bytes]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition(b"/")
+        folders.setdefault(folder, []).append(name)
+    found: dict[bytes, Signature] = {}
+    for folder, names in folders.items():
+        with contextlib.suppress(OSError), open_below(root, folder) as fd:
+            for name in names:
+                with contextlib.suppress(OSError):
+                    info = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    if not stat.S_ISDIR(info.st_mode):
+                        found[folder + b"/" + name if folder else name] = (
+                            info.st_mode, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns,
+                        )  # fmt: skip
+    return found
 
 
 def open_up(root: Path) -> list[bytes]:

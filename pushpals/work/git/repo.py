@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
-
-import msgspec
 
 from pushpals.work.git import bundles
 from pushpals.work.git.changes import (
@@ -31,7 +26,10 @@ from pushpals.work.git.changes import (
     parse_changes,
     parse_tree,
 )
+from pushpals.work.git.commits import CommitInfo, parse_commit
 from pushpals.work.git.errors import GitError
+from pushpals.work.git.locks import RepositoryBusy as RepositoryBusy
+from pushpals.work.git.locks import file_lock
 from pushpals.work.git.names import Sha, as_ref, as_sha, encode_path, is_sha, zero
 from pushpals.work.git.pushes import PushReport, RefUpdate, parse_porcelain, push_arguments
 from pushpals.work.git.remotes import Remote
@@ -43,27 +41,6 @@ ATTRIBUTES = (
 """Ours stand above those of any tree: content decides what is binary, bytes stay as they are."""
 
 ObjectFormat = Literal["sha1", "sha256"]
-
-_LOCK_POLL_S = 0.02
-
-
-class CommitInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A commit as written. ``message`` is text that its author chose."""
-
-    sha: Sha
-    tree: Sha
-    parents: tuple[Sha, ...]
-    author: Identity
-    committer: Identity
-    message: str
-
-    @property
-    def subject(self) -> str:
-        return self.message.split("\n", 1)[0]
-
-
-class RepositoryBusy(Exception):
-    """Another process owns this repository; stop it first, or use another data directory."""
 
 
 class BareRepo:
@@ -108,25 +85,9 @@ class BareRepo:
 
     @contextlib.asynccontextmanager
     async def locked(self, name: str = "pushpals", *, wait_s: float = 60.0) -> AsyncIterator[None]:
-        """Hold a lock of this repository across processes. Raises :class:`RepositoryBusy` after ``wait_s``.
-
-        The lock is the kernel's, on an open file: it ends with the process, and a reused pid means nothing.
-        """
-        fd = os.open(self.path / f"{name}.flock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            waited = 0.0
-            while True:
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if waited >= wait_s:
-                        raise RepositoryBusy(f"{self.path} is in use by another process") from None
-                    await asyncio.sleep(_LOCK_POLL_S)
-                    waited += _LOCK_POLL_S
+        """Hold a lock of this repository across processes (see ``locks``). Raises RepositoryBusy."""
+        async with file_lock(self.path / f"{name}.flock", wait_s=wait_s):
             yield
-        finally:
-            os.close(fd)
 
     def clear_stale_locks(self) -> tuple[Path, ...]:
         """Remove ref locks that a killed git left. Only for the process that holds this repository alone."""
@@ -241,8 +202,8 @@ class BareRepo:
         rows = (line.split() for line in result.stdout.decode("ascii").splitlines())
         return {as_sha(sha): int(size) for sha, size in rows if size != "missing"}
 
-    async def tree_entries(self, treeish: str, *, sizes: bool = False) -> tuple[TreeEntry, ...]:
-        """All leaves of a tree, in git's order. ``sizes`` costs a look at every object."""
+    async def tree_entries(self, treeish: str, *, sizes: bool = True) -> tuple[TreeEntry, ...]:
+        """All leaves of a tree, in git's order. Without ``sizes`` no object needs to be looked at."""
         result = await self.run(
             ["ls-tree", "-r", "-z", *(["--long"] if sizes else []), "--full-tree", as_sha(treeish)],
             read_only=True,
@@ -323,12 +284,25 @@ class BareRepo:
         await self.run(["update-ref", as_ref(ref), as_sha(sha)])
 
     async def commit_tree(
-        self, tree: str, parents: Sequence[str], message: str, *, author: Identity, committer: Identity
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        *,
+        author: Identity,
+        committer: Identity,
+        signing_key: Path | None = None,
     ) -> Sha:
-        """Write a commit object. The same arguments give the same id, also after a crash. No ref moves."""
+        """Write a commit object. The same arguments give the same id, also after a crash. No ref moves.
+
+        ``signing_key`` is an ssh key without a passphrase. Use Ed25519 (or RSA): their signatures are
+        the same each time, those of ECDSA keys are not.
+        """
+        signing = [("gpg.format", "ssh"), ("user.signingKey", str(signing_key))] if signing_key else []
         result = await self.run(
             [
                 "commit-tree",
+                *(["-S"] if signing_key else []),
                 as_sha(tree),
                 *(arg for parent in parents for arg in ("-p", as_sha(parent))),
                 "-F",
@@ -337,6 +311,7 @@ class BareRepo:
             stdin=message.replace("\0", "").encode("utf-8", "replace") or b"\n",
             author=author,
             committer=committer,
+            config=signing,
         )
         return as_sha(result.line)
 
@@ -445,36 +420,3 @@ class BareRepo:
         async with self.locked("fetch", wait_s=timeout_s):
             await self.run(["repack", "--quiet", "-d", "-l", "--geometric=2"], timeout_s=timeout_s)
             await self.run(["pack-refs", "--all"], timeout_s=timeout_s)
-
-
-def parse_commit(sha: Sha, raw: bytes) -> CommitInfo:
-    """Read a commit object. Raises :class:`GitError` (``invalid_object``) for a malformed one."""
-    head, _, message = raw.partition(b"\n\n")
-    fields: dict[bytes, list[bytes]] = {}
-    for line in head.split(b"\n"):
-        key, _, value = line.partition(b" ")
-        fields.setdefault(key, []).append(value)
-    try:
-        return CommitInfo(
-            sha=sha,
-            tree=as_sha(fields[b"tree"][0].decode()),
-            parents=tuple(as_sha(p.decode()) for p in fields.get(b"parent", [])),
-            author=_identity(fields[b"author"][0]),
-            committer=_identity(fields[b"committer"][0]),
-            message=message.decode("utf-8", "replace"),
-        )
-    except (KeyError, ValueError, OverflowError) as error:
-        raise GitError("invalid_object", f"commit {sha} is malformed") from error
-
-
-def _identity(raw: bytes) -> Identity:
-    who, _, date = raw.rpartition(b"> ")
-    name, _, email = who.partition(b"<")
-    seconds, offset = date.split()
-    minutes = int(offset[1:3]) * 60 + int(offset[3:5])
-    zone = timezone(timedelta(minutes=-minutes if offset.startswith(b"-") else minutes))
-    return Identity(
-        name=name.strip().decode("utf-8", "replace"),
-        email=email.decode("utf-8", "replace"),
-        when=datetime.fromtimestamp(int(seconds), zone),
-    )

@@ -55,11 +55,11 @@ class Agent:
         command = agents[name]
         note = f"\n\nNote from the last attempt: {ctx.job.note}" if ctx.job.note else ""
         brief = f"{args.brief}{note}\n"
-        as_file = any("{brief}" in word for word in command.argv)
+        as_file = any("{brief_file}" in word for word in command.argv)
         sandboxed = ctx.tools.executor.level != "none"
         file = await asyncio.to_thread(_write_brief, ctx.scratch / "brief", brief)
         places = {
-            "brief": f"{BRIEF_AT}/{file.name}" if sandboxed else str(file),
+            "brief_file": f"{BRIEF_AT}/{file.name}" if sandboxed else str(file),
             "repo": TREE if sandboxed else str(ctx.workspace.place.tree),
         }
         mounts = (Mount(source=file.parent, at=BRIEF_AT),) if sandboxed and as_file else ()

@@ -11,17 +11,19 @@ newer than the oldest git supported; the answer is the one of ``git revert`` and
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from pushpals.work.git import many
 from pushpals.work.git.changes import ChangedFile
+from pushpals.work.git.commits import CommitInfo
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import Sha, as_sha, decode_path, show_path, split_nul
-from pushpals.work.git.repo import BareRepo, CommitInfo
+from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 
 Style = Literal["merge", "squash"]
@@ -136,6 +138,7 @@ async def compose(
     author: Identity | None = None,
     onto: str | None = None,
     style: Style = "merge",
+    signing_key: Path | None = None,
 ) -> Composed | Noop | Conflict | Unrelated:
     """Put ``head`` on top of ``onto`` (the target, or the tip of a batch built on it).
 
@@ -160,12 +163,8 @@ async def compose(
         committer=committer,
         author=author,
         style=style,
+        signing_key=signing_key,
     )
-
-
-Sign = Callable[[bytes], Awaitable[str]]
-"""An armoured signature over a commit's content. The same content must give the same signature, or a
-recomposed commit has another id."""
 
 
 async def compose_onto(
@@ -180,7 +179,7 @@ async def compose_onto(
     committer: Identity,
     author: Identity | None = None,
     style: Style = "merge",
-    sign: Sign | None = None,
+    signing_key: Path | None = None,
 ) -> Composed | Noop | Conflict:
     """:func:`compose` where everything about the two sides is known: one process, for the merge itself."""
     info, head_id = head, head.sha
@@ -202,16 +201,15 @@ async def compose_onto(
         )
     if merged.tree == onto_tree:
         return Noop(reason="same_tree")
-    text = many.commit_text(
-        merged.tree,
-        [onto, head_id] if style == "merge" else [onto],
-        message,
-        author=author or info.author,
-        committer=committer,
-    )
-    if sign is not None:
-        text = many.with_signature(text, await sign(text))
-    commit = many.write_commit(repo, text)
+    parents = [onto, head_id] if style == "merge" else [onto]
+    author = author or info.author
+    if signing_key is None:
+        text = many.commit_text(merged.tree, parents, message, author=author, committer=committer)
+        commit = many.write_commit(repo, text)
+    else:
+        commit = await repo.commit_tree(
+            merged.tree, parents, message, author=author, committer=committer, signing_key=signing_key
+        )
     return Composed(commit=commit, tree=merged.tree, onto=onto, head=head_id, base=base)
 
 
@@ -219,7 +217,7 @@ async def conflict_text(repo: BareRepo, conflict: Conflict, *, limit: int = 6_00
     """Both sides of what conflicts, between git's markers, for whoever repairs it; ``limit`` characters."""
     if conflict.marked is None:
         return ""
-    entries = {show_path(e.path): e for e in await repo.tree_entries(conflict.marked)}
+    entries = {show_path(e.path): e for e in await repo.tree_entries(conflict.marked, sizes=False)}
     parts: list[str] = []
     for path in conflict.paths[:20]:
         entry = entries.get(path)

@@ -16,11 +16,12 @@ import msgspec
 
 from pushpals.work.git import many
 from pushpals.work.git.changes import GITLINK, ChangedFile
+from pushpals.work.git.commits import CommitInfo
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.hunks import AddedText
 from pushpals.work.git.judge import ChangeLimits, Names, judge_change
 from pushpals.work.git.names import Sha, as_sha, show_path
-from pushpals.work.git.repo import BareRepo, CommitInfo
+from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.tree_rules import Refusal
 from pushpals.work.landing.message import reserved_trailers
 
@@ -240,7 +241,7 @@ async def _gather(repo: BareRepo, branches: Sequence[many.Branch], policy: GateP
     }
     facts.sizes = await repo.sizes(blobs)
     for tree in {pair[0] for pair in wholes}:
-        facts.names[tree] = Names(entry.path for entry in await repo.tree_entries(tree))
+        facts.names[tree] = Names(entry.path for entry in await repo.tree_entries(tree, sizes=False))
     return facts
 
 

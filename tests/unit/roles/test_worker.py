@@ -338,7 +338,8 @@ from pushpals.testing.workshop import Workshop
 
 async def main(root: Path, lock: str) -> None:
     async with Workshop(root, {"README.md": "x"}) as shop:
-        await shop.ask("command", {"argv": ["flock", lock, "sh", "-c", "trap '' TERM; echo ready; sleep 600 & wait"]})
+        script = "trap '' TERM; echo ready; sleep 600 & wait"
+        await shop.ask("command", {"argv": ["flock", lock, "sh", "-c", script]})
         doing = asyncio.create_task(shop.worker.step())
         await shop.until(JobLog)
         print("ready", flush=True)

@@ -8,11 +8,6 @@ from pushpals.protocol.jobs import CheckSpec
 from pushpals.work.checks import BadConfig, Files, detect, local_modules, min_python, pick
 
 
-def tree(*paths: str, **texts: str) -> Files:
-    named = {name.replace("__", ".").replace("_toml", ".toml"): text for name, text in texts.items()}
-    return Files(paths=(*paths, *named), texts=named)
-
-
 def files(texts: dict[str, str], *paths: str) -> Files:
     return Files(paths=(*paths, *texts), texts=texts)
 
@@ -47,6 +42,10 @@ TESTS = ("tests/test_a.py", "pkg/__init__.py")
         ),
         (files({"mypy.ini": "[mypy]\nfiles = src\n"}, "src/a/__init__.py"), {"mypy": ["mypy"]}),
         (files({"ruff.toml": ""}), {"ruff": ["ruff", "check", "--no-cache", "."]}),
+        (
+            files({"ruff.toml": "fix = true\n"}),
+            {"ruff": ["ruff", "check", "--no-cache", "--no-fix", "--no-fix-only", "."]},
+        ),
         (files({"package.json": '{"scripts": {"test": "vitest run"}}'}), {"npm test": ["npm", "test"]}),
         (
             files({"package.json": '{"scripts": {"test": "echo \\"Error: no test specified\\" && exit 1"}}'}),
@@ -132,7 +131,7 @@ def test_a_file_without_checks_leaves_them_to_detection_and_an_empty_list_means_
     ],
 )
 def test_a_broken_configuration_is_refused_with_the_place_and_the_remedy(config: str, complaint: str) -> None:
-    with pytest.raises(BadConfig, match="pushpals.toml") as refused:
+    with pytest.raises(BadConfig, match=r"pushpals\.toml") as refused:
         detect(files({"pushpals.toml": config}, *TESTS))
     assert complaint in str(refused.value)
 

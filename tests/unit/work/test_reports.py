@@ -23,7 +23,7 @@ from pushpals.work.reports import (
 JUNIT = b"""<?xml version="1.0" encoding="utf-8"?>
 <testsuites name="pytest tests"><testsuite name="pytest" errors="1" failures="1" skipped="1" tests="4">
 <testcase classname="tests.test_a" name="test_good" time="0.001" />
-<testcase classname="tests.test_a" name="test_bad"><failure message="assert 1 == 2">long text</failure></testcase>
+<testcase classname="tests.test_a" name="test_bad"><failure message="assert 1 == 2">text</failure></testcase>
 <testcase classname="tests.test_a" name="test_skipped"><skipped type="pytest.skip" message="no" /></testcase>
 <testcase classname="" name="tests.test_b"><error message="collection failure">x
 E   ModuleNotFoundError: No module named 'gone'</error></testcase>
@@ -79,12 +79,25 @@ def test_what_is_not_plainly_a_report_is_none(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("outcome", "report", "reading"),
     [
-        (done(0), parse_junit(b'<testsuite><testcase name="t"/></testsuite>'), Reading(verdict="passed", counts=Counts(passed=1))),
-        (done(0, "3 passed, 1 skipped in 0.12s\n"), None, Reading(verdict="passed", counts=Counts(passed=3, skipped=1))),
+        (
+            done(0),
+            parse_junit(b'<testsuite><testcase name="t"/></testsuite>'),
+            Reading(verdict="passed", counts=Counts(passed=1)),
+        ),
+        (
+            done(0, "3 passed, 1 skipped in 0.12s\n"),
+            None,
+            Reading(verdict="passed", counts=Counts(passed=3, skipped=1)),
+        ),
         (
             done(0),
             TestReport(results={"t": "failed"}),
-            Reading(verdict="failed", counts=Counts(failed=1), failures=["t"], detail="exit 0, but its report has failures"),
+            Reading(
+                verdict="failed",
+                counts=Counts(failed=1),
+                failures=["t"],
+                detail="exit 0, but its report has failures",
+            ),
         ),
         (
             done(1),
@@ -99,7 +112,11 @@ def test_what_is_not_plainly_a_report_is_none(data: bytes) -> None:
             ),
         ),
         (done(5), None, Reading(verdict="could_not_run", detail="no tests were collected")),
-        (done(0), TestReport(results={}), Reading(verdict="could_not_run", counts=Counts(), detail="no tests were run")),
+        (
+            done(0),
+            TestReport(results={}),
+            Reading(verdict="could_not_run", counts=Counts(), detail="no tests were run"),
+        ),
         (done(3), None, Reading(verdict="could_not_run", detail="pytest failed internally")),
         (
             done(4, "", "ERROR: usage: pytest\npytest: error: unrecognized arguments: --cov\n"),
@@ -126,14 +143,33 @@ def test_what_is_not_plainly_a_report_is_none(data: bytes) -> None:
                 detail="tests could not be collected",
             ),
         ),
-        (done(1, "", "ModuleNotFoundError: No module named 'trio'"), None, Reading(verdict="could_not_run", detail="the environment has no module trio")),
-        (Outcome(error="no such program: pytest"), None, Reading(verdict="could_not_run", detail="no such program: pytest")),
-        (Outcome(signal=15, timed_out=True, wall_s=60.0), None, Reading(verdict="timed_out", detail="stopped after 60 s")),
+        (
+            done(1, "", "ModuleNotFoundError: No module named 'trio'"),
+            None,
+            Reading(verdict="could_not_run", detail="the environment has no module trio"),
+        ),
+        (
+            done(
+                1, "", "Traceback (most recent call last):\nModuleNotFoundError: No module named 'ours.gone'"
+            ),
+            None,
+            Reading(verdict="could_not_run", detail="ModuleNotFoundError: No module named 'ours.gone'"),
+        ),
+        (
+            Outcome(error="no such program: pytest"),
+            None,
+            Reading(verdict="could_not_run", detail="no such program: pytest"),
+        ),
+        (
+            Outcome(signal=15, timed_out=True, wall_s=60.0),
+            None,
+            Reading(verdict="timed_out", detail="stopped after 60 s"),
+        ),
         (Outcome(signal=11), None, Reading(verdict="failed", detail="ended by signal SIGSEGV")),
         (Outcome(signal=15, cancelled=True), None, Reading(verdict="could_not_run", detail="it was stopped")),
     ],
     ids=lambda value: None if isinstance(value, (TestReport, Reading)) else "",
-)  # fmt: skip
+)
 def test_pytest_s_word_is_a_verdict(outcome: Outcome, report: TestReport | None, reading: Reading) -> None:
     assert read("pytest", outcome, report, local={"ours"}) == reading
 

@@ -323,6 +323,25 @@ async def test_a_tree_owned_by_the_user_of_a_sandbox_is_read(
         assert await workspace.tracked_changes() == ("src/app.py",)
 
 
+async def test_a_change_that_hides_behind_an_old_time_is_seen_and_undone(
+    tmp_path: Path, cache: BareRepo, base: str
+) -> None:
+    # git compares times by the second only, and trusts an entry that is older than its index.
+    hour = 3_600_000_000_000
+    async with WorkspacePool(tmp_path / "ws", cache, size=1) as pool:
+        for _ in range(5):
+            async with pool.acquire(base, "makes the file look old") as workspace:
+                path = workspace.place.tree / "src/app.py"
+                os.utime(path, ns=(hour, hour))
+            async with pool.acquire(base, "changes it, keeps size and time") as workspace:
+                path.write_text("x = 2\n")
+                os.utime(path, ns=(hour, hour))
+                assert await workspace.tracked_changes() == ("src/app.py",)
+                assert [file.path for file in (await taken(workspace)).files] == ["src/app.py"]
+            async with pool.acquire(base, "finds its base") as workspace:
+                assert path.read_text() == "x = 1\n"
+
+
 async def test_what_the_job_closed_for_reading_is_not_lost(
     tmp_path: Path, cache: BareRepo, base: str
 ) -> None:

@@ -287,7 +287,7 @@ async def test_land_it_while_it_waits_points_to_the_approval(team: Any, receipt:
     await team.say("land it")
     assert team.said()[-1] == "Fix the lint waits for your yes: `pushpals approve`."
     await team.say("lgtm")
-    assert team.said()[-1].startswith("A yes counts only on the approval itself")
+    assert team.said()[-1].startswith("A yes or no counts only on the approval")
     assert len(team.payloads(e.ApprovalRequired)) == 1
 
 
@@ -329,3 +329,37 @@ async def test_jobs_of_others_get_no_words(team: Any) -> None:
     await team.person.enqueue(Enqueue(task_id="theirs", kind="check", session_id="dev"))
     await team.complete(JobResult(summary="ok", base="b" * 40))
     assert team.said() == []
+
+
+async def test_an_open_decision_holds_nothing_up(team: Any, receipt: Any, changed: Any) -> None:
+    await team.say("fix the lint")
+    await team.complete(changed(receipt()))
+    await team.waiting()
+    await team.say("run the tests")
+    await team.complete(JobResult(summary="ok", base="b" * 40, evidence=[receipt(commit="b" * 40)]))
+    assert team.said()[-1] == "Everything passes.\n- pytest passed (1.5 s) on bbbbbbbbbbbb"
+    await team.decide("approve")
+    await team.push(*LANDED)
+    assert team.types().count("task_completed") == 2
+
+
+async def test_stop_takes_a_waiting_landing_back(team: Any, receipt: Any, changed: Any) -> None:
+    await team.say("fix the lint")
+    await team.complete(changed(receipt()))
+    await team.say("cancel that")
+    assert "Stopping the landing of Fix the lint." in team.said()
+    assert team.said()[-1] == ("Fix the lint is out of the queue: cancelled by agent:remote: asked to stop.")
+    assert "approval_void" in team.types()
+    assert team.types()[-1] == "task_failed"
+    await team.say("land it")
+    assert len(team.payloads(e.ApprovalRequired)) == 2
+
+
+async def test_output_that_looks_like_choices_offers_none(team: Any) -> None:
+    await team.say("run: cat notes.txt")
+    output = {"tail": "What next?\n1. run: rm -rf .\n2. land it\n"}
+    await team.complete(JobResult(summary="`cat notes.txt` ended.", base="b" * 40, output=output))
+    assert "1. run: rm -rf ." in team.said()[-1]
+    await team.say("1")
+    assert team.said()[-1] == "I have no open question. `help` lists what you can ask for."
+    assert len(team.payloads(e.JobEnqueued)) == 1

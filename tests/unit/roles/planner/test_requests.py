@@ -191,6 +191,7 @@ PHRASINGS: list[tuple[str, AnyIntent | tuple[AnyIntent, ...]]] = [
     ("lgtm", Approve()),
     ("looks good to me", Approve()),
     ("approve it", Approve()),
+    ("reject it", Approve()),
     ("hi", Greeting()),
     ("good morning", Greeting()),
     ("thanks!", Greeting(thanks=True)),
@@ -408,18 +409,18 @@ def test_an_agent_is_used_only_when_there_is_one() -> None:
         ("agent:mine",),
     )
     offered = plan("fix the failing tests", Context(agents=("mine",)))
-    assert offered.steps == ()
-    chosen = plan("yes", Context(agents=("mine",), last_said=offered.say))
-    assert [step.params for step in chosen.steps] == [
-        {"brief": "fix the failing tests", "agent": "mine"}
-    ]
+    assert (offered.steps, offered.choices) == ((), ("agent: fix the failing tests",))
+    chosen = plan("yes", Context(agents=("mine",), last_request="fix the failing tests"))
+    assert [step.params for step in chosen.steps] == [{"brief": "fix the failing tests", "agent": "mine"}]
 
 
 def test_a_choice_needs_an_open_question() -> None:
     assert plan("2", Context()).say == "I have no open question. `help` lists what you can ask for."
-    asked = plan("clean up the code", Context()).say
-    assert plan("7", Context(last_said=asked)).say == "There is no such choice; there are 3."
-    assert [step.params for step in plan("1", Context(last_said=asked)).steps] == [{"fixer": "ruff"}]
+    asked = Context(last_request="clean up the code")
+    assert plan("7", asked).say == "There is no such choice; there are 3."
+    assert [step.params for step in plan("1", asked).steps] == [{"fixer": "ruff"}]
+    assert plan("1", Context(last_request="1")).steps == ()
+    assert plan("1", Context(last_request="run the tests")).steps == ()
 
 
 def test_no_sentence_shouts() -> None:

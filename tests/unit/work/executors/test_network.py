@@ -18,6 +18,7 @@ import pytest
 from pushpals.work.executors.base import Command, Limits, Place
 from pushpals.work.executors.bubblewrap import BubblewrapExecutor
 from pushpals.work.executors.destinations import Grant, parse_grant
+from pushpals.work.executors.door import PROXY_ENV
 from pushpals.work.executors.local import LocalExecutor
 from pushpals.work.executors.network import (
     NetworkEvent,
@@ -491,6 +492,8 @@ async def test_a_command_with_a_grant_keeps_every_other_promise(
     lines = outcome.stdout.decode().splitlines()
     assert "https_proxy=http://127.0.0.1:3128" in lines
     assert "NO_PROXY=mine" in lines
+    given = {*command.env, *PROXY_ENV, "PWD"}
+    assert {line.split("=")[0] for line in lines if "=" in line} == given
     assert {line for line in lines if line.isdigit()} <= {"0", "1", "2", "10"}
     assert outcome.signal == 11
     missing = await sandbox.run(

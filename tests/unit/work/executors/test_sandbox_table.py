@@ -142,6 +142,18 @@ async def test_b09_nobody_becomes_root(sandbox: BubblewrapExecutor, place: Place
     assert await answers(sandbox, place, code) == [[refusal, refusal, "EPERM"], [0] * 5, "1", True, ""]
 
 
+async def test_variables_of_the_job_do_not_reach_the_programs_that_build_the_sandbox(
+    sandbox: BubblewrapExecutor, place: Place
+) -> None:
+    # The loader complains once for every program it was asked to put this library into.
+    env = {"PATH": "/usr/bin:/bin", "LD_PRELOAD": "/repo/none.so"}
+    outcome = await sandbox.run(place, Command(argv=("true",), env=env))
+    assert outcome.exit_code == 0
+    assert outcome.stderr.count(b"cannot be preloaded") == 1
+    granted = await sandbox.run(place, Command(argv=("true",), env=env, network=("a.test:443",)))
+    assert granted.stderr.count(b"cannot be preloaded") == 1
+
+
 async def test_b11_only_its_own_processes_are_visible(sandbox: BubblewrapExecutor, place: Place) -> None:
     said = await answers(sandbox, place, "say([int(name) for name in os.listdir('/proc') if name.isdigit()])")
     assert isinstance(said, list)

@@ -80,7 +80,7 @@ def test_a_link_must_stay_inside(path: str, target: bytes, kept: bool) -> None:
 
 
 def test_twins_are_found_by_case_and_by_unicode_form_in_folders_too() -> None:
-    nfc, nfd = "caf\u00e9.py", "cafe\u0301.py"
+    nfc, nfd = "\u00e9.py", "e\u0301.py"
     assert judge_twins(["a", "b/c", "b/d"]) == []
     assert [r.code for r in judge_twins([nfc, nfd])] == ["tree.twin"]
     assert judge_twins(["README", "Src/x", "readme", "src/y"]) == [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from pushpals.protocol.events import (
     CheckFinished,
     Committed,
@@ -19,6 +21,7 @@ from pushpals.work.context import AgentCommand, Settings
 PYPROJECT = '[tool.pytest.ini_options]\ntestpaths = ["tests"]\n'
 ADD = "def add(a, b):\n    return a + b\n"
 TEST_ADD = "from adder import add\n\n\ndef test_adding():\n    assert add(1, 2) == 3\n"
+HEAD = "--- a/adder.py\n+++ b/adder.py\n"
 PROJECT = {"pyproject.toml": PYPROJECT, "adder.py": ADD, "tests/test_adder.py": TEST_ADD}
 
 
@@ -63,7 +66,8 @@ async def test_a_repository_without_checks_says_so(tmp_path: Path) -> None:
         job = await shop.do("check")
         assert job.result is not None
         assert job.result.summary == (
-            "This repository has no checks. No checks were found; name them in pushpals.toml under [[checks]]."
+            "This repository has no checks. "
+            "No checks were found; name them in pushpals.toml under [[checks]]."
         )
 
 
@@ -77,9 +81,7 @@ async def test_the_lint_is_fixed_committed_and_checked(tmp_path: Path) -> None:
         assert result.summary == (
             "ruff fixed 2 findings (F401 ×2). 1 file changed, 2 deletions(-); pytest passed (1 passed)."
         )
-        assert [(change.path, change.status, change.deleted) for change in result.files] == [
-            ("adder.py", "M", 2)
-        ]
+        assert [(one.path, one.status, one.deleted) for one in result.files] == [("adder.py", "M", 2)]
         (evidence,) = result.evidence
         assert (evidence.commit, evidence.tree, evidence.verdict) == (result.head, result.tree, "passed")
         (ready,) = shop.events(DiffReady)
@@ -143,6 +145,18 @@ async def test_code_is_not_made_newer_when_nobody_says_which_python_it_is_for(tm
         assert job.result.head is not None
 
 
+@pytest.mark.parametrize("setting", ["fix = true", "fix-only = true"])
+async def test_looking_mends_nothing_where_the_configuration_says_so(tmp_path: Path, setting: str) -> None:
+    files = {"a.py": "import os\n", "ruff.toml": f"{setting}\n"}
+    async with Workshop(tmp_path, files) as shop:
+        looked = await shop.do("look", {"about": ["lint"]})
+        assert looked.result is not None
+        assert "F401 ×1" in looked.result.summary
+        mended = await shop.do("fix", {"fixer": "ruff"})
+        assert mended.result is not None
+        assert [change.path for change in mended.result.files] == ["a.py"]
+
+
 async def test_what_the_repository_excludes_stays_as_it_is(tmp_path: Path) -> None:
     files = {
         "ruff.toml": 'extend-exclude = ["old.py"]\n[lint]\nignore = ["W291"]\n',
@@ -186,7 +200,7 @@ async def test_an_unformatted_repository_is_not_formatted_unless_it_or_a_person_
 
 async def test_misspellings_are_corrected_in_prose_and_names_in_code_stay(tmp_path: Path) -> None:
     files = {
-        "README.md": "# Hi\n\nIt can recieve things, see `recieve` and teh rest.\n\n```\nrecieve teh\n```\n",
+        "README.md": "It can recieve things, see `recieve` and teh rest.\n\n```\nrecieve teh\n```\n",
         "a.py": 'def recieve(seperator):\n    """Wait for teh answer."""\n    return "recieve"  # occured once',
     }
     async with Workshop(tmp_path, files) as shop:
@@ -217,7 +231,7 @@ async def test_a_pasted_patch_is_applied_and_checked(tmp_path: Path) -> None:
 
 
 async def test_a_patch_with_wrong_counts_is_recounted(tmp_path: Path) -> None:
-    diff = "--- a/adder.py\n+++ b/adder.py\n@@ -1,9 +1,9 @@\n def add(a, b):\n-    return a + b\n+    return b + a\n"
+    diff = f"{HEAD}@@ -1,9 +1,9 @@\n def add(a, b):\n-    return a + b\n+    return b + a\n"
     async with Workshop(tmp_path, PROJECT) as shop:
         job = await shop.do("patch", {"diff": diff, "title": "Turn it around"})
         assert job.result is not None
@@ -225,7 +239,7 @@ async def test_a_patch_with_wrong_counts_is_recounted(tmp_path: Path) -> None:
 
 
 async def test_a_patch_that_does_not_fit_shows_its_hunk(tmp_path: Path) -> None:
-    diff = "--- a/adder.py\n+++ b/adder.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a * b\n+    return b * a\n"
+    diff = f"{HEAD}@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a * b\n+    return b * a\n"
     async with Workshop(tmp_path, PROJECT) as shop:
         job = await shop.do("patch", {"diff": diff})
         assert job.error is not None
@@ -335,8 +349,8 @@ async def test_a_change_outside_its_scope_is_refused(tmp_path: Path) -> None:
 
 async def test_a_test_that_was_red_before_is_told_apart_from_one_that_this_breaks(tmp_path: Path) -> None:
     files = {**PROJECT, "tests/test_old.py": "def test_old():\n    assert False\n"}
-    breaking = "--- a/adder.py\n+++ b/adder.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a + b\n+    return a - b\n"
-    harmless = "--- a/adder.py\n+++ b/adder.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a + b\n+    return b + a\n"
+    breaking = f"{HEAD}@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a + b\n+    return a - b\n"
+    harmless = f"{HEAD}@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a + b\n+    return b + a\n"
     async with Workshop(tmp_path, files) as shop:
         job = await shop.do("patch", {"diff": harmless})
         assert job.result is not None
@@ -371,7 +385,8 @@ async def test_a_look_counts_what_is_wrong_and_changes_nothing(tmp_path: Path) -
         assert job.result is not None
         assert job.result.head is None
         assert job.result.summary == (
-            "1 lint finding (F401 ×1, 1 can be fixed safely); 1 possible misspelling; pytest passed (1 passed)."
+            "1 lint finding (F401 ×1, 1 can be fixed safely); 1 possible misspelling; "
+            "pytest passed (1 passed)."
         )
         (scan,) = shop.events(ScanResult)
         assert (scan.summary, scan.files_read) == (job.result.summary, ["pyproject.toml"])
@@ -383,7 +398,7 @@ async def test_an_agent_s_words_are_words_and_its_diff_is_the_result(tmp_path: P
         "import sys; brief = sys.stdin.read(); open('adder.py', 'a').write('\\n\\nONE = 1\\n'); print(brief)"
     )
     agents = {
-        "liar": AgentCommand(argv=(sys.executable, "-c", liar, "{brief}")),
+        "liar": AgentCommand(argv=(sys.executable, "-c", liar, "{brief_file}")),
         "worker": AgentCommand(argv=(sys.executable, "-c", worker)),
     }
     async with Workshop(tmp_path, PROJECT, settings=Settings(agents=agents)) as shop:

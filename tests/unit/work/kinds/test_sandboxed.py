@@ -13,7 +13,9 @@ PROJECT = {
     "pyproject.toml": '[tool.pytest.ini_options]\ntestpaths = ["tests"]\n',
     "src/adder/__init__.py": "import os\n\n\ndef add(a, b):\n    return a + b\n",
     "src/adder/more.py": "import sys\n\nTWO = 2\n",
-    "tests/test_adder.py": "from adder import add\nfrom adder.more import TWO\n\n\ndef test_it():\n    assert add(1, 1) == TWO\n",
+    "tests/test_adder.py": (
+        "from adder import add\nfrom adder.more import TWO\n\n\ndef test_it():\n    assert add(1, 1) == TWO\n"
+    ),
 }
 
 
@@ -32,7 +34,8 @@ async def test_lint_is_fixed_and_a_src_layout_is_tested_without_being_installed(
 
 async def test_a_patch_and_a_look_work_inside(tmp_path: Path) -> None:
     executor = BubblewrapExecutor()
-    diff = "--- a/src/adder/more.py\n+++ b/src/adder/more.py\n@@ -1,3 +1,3 @@\n import sys\n \n-TWO = 2\n+TWO = 1 + 1\n"
+    head = "--- a/src/adder/more.py\n+++ b/src/adder/more.py\n"
+    diff = f"{head}@@ -1,3 +1,3 @@\n import sys\n \n-TWO = 2\n+TWO = 1 + 1\n"
     async with Workshop(tmp_path, PROJECT, executor=executor) as shop:
         job = await shop.do("patch", {"diff": diff})
         assert job.result is not None
@@ -45,7 +48,10 @@ async def test_a_patch_and_a_look_work_inside(tmp_path: Path) -> None:
 
 async def test_an_agent_gets_its_brief_as_a_file_and_sees_no_host_path(tmp_path: Path) -> None:
     executor = BubblewrapExecutor()
-    script = "cat {brief}; pwd; echo >> new.txt; ls / | tr '\\n' ' '; test ! -e %s && echo hidden" % tmp_path
+    script = (
+        "cat {brief_file}; pwd; echo >> new.txt; ls / | tr '\\n' ' '; test ! -e "
+        + f"{tmp_path} && echo hidden"
+    )
     agents = {"a": AgentCommand(argv=("sh", "-c", script))}
     async with Workshop(tmp_path, PROJECT, executor=executor, settings=Settings(agents=agents)) as shop:
         job = await shop.do("agent", {"brief": "Write a line."}, checks=[])

@@ -1,8 +1,10 @@
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from pushpals.testing.repos import Link, Program
+from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import Sha
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.landing.compose import (
@@ -48,6 +50,31 @@ async def test_the_same_composition_is_the_same_commit(stage: Stage, tmp_path: P
     await other.fetch_sha(stage.remote, head, "refs/queue/j/head")
     again = await Stage(stage.cloned, other, stage.remote).composed(head)
     assert again == first
+
+
+def new_key(folder: Path) -> Path:
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "x", "-f", str(key)], check=True)
+    (folder / "allowed").write_text(f"pusher@example.org {key.with_suffix('.pub').read_text()}")
+    return key
+
+
+async def test_a_signed_composition_verifies_and_is_the_same_each_time(stage: Stage, tmp_path: Path) -> None:
+    key = new_key(tmp_path)
+    head = await stage.head("j", {"a.txt": "new\n"})
+    made = [
+        await compose(
+            stage.repo, target=stage.main(), head=head, message="Land\n", committer=PUSHER, signing_key=key
+        )
+        for _ in range(2)
+    ]
+    assert isinstance(made[0], Composed)
+    assert made[0] == made[1]
+    await stage.repo.run(
+        ["verify-commit", made[0].commit], config=[("gpg.ssh.allowedSignersFile", str(tmp_path / "allowed"))]
+    )
+    with pytest.raises(GitError):
+        await stage.repo.run(["verify-commit", head])
 
 
 async def test_squash_makes_one_commit_with_one_parent(stage: Stage) -> None:
