@@ -51,8 +51,9 @@ COMMANDS: dict[str, Row] = {
         "approvals:approve", _DECIDE, "See the exact diff and its evidence, say yes, and watch it land."
     ),
     "deny": Row("approvals:deny", _DECIDE, "Say no; nothing moves."),
-    "landing": Row("landing:landing", _DECIDE, "List, show, cancel or retry landings."),
-    "queue": Row("queue:queue", _OPERATE, "Show, pause, freeze or resume the merge queue."),
+    "landing": Row("landing:landing", _DECIDE, "List, show, cancel, retry or revert landings."),
+    "why": Row("why:why", _LOOK, "Tell where a line of main comes from: job, words, approval, receipts."),
+    "queue": Row("queue:queue", _OPERATE, "Show, pause, drain, freeze or resume the merge queue."),
     "workers": Row("workers:workers", _OPERATE, "List workers; drain, pause or resume one."),
     "token": Row("token:token", _OPERATE, "Make, list and revoke tokens."),
     "sandbox": Row("sandbox:sandbox", _OPERATE, "Probe the sandbox, or run a command in it."),

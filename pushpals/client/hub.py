@@ -60,7 +60,9 @@ from pushpals.protocol.commands import (
     LaneWork,
     LeaseLane,
     MakeRule,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NewToken,
     NoteLanding,
     Ok,
@@ -551,6 +553,10 @@ class HubClient:
     async def move_landing(self, landing_id: str, move: MoveLanding, *, key: str | None = None) -> Landing:
         """One step of a landing, by the holder of its lane."""
         return await self._send("POST", f"/landings/{_part(landing_id)}/move", move, Landing, key)
+
+    async def move_landings(self, moves: MoveLandings, *, key: str | None = None) -> Moved:
+        """Several steps of one lane's landings in one transaction."""
+        return await self._send("POST", "/lanes/moves", moves, Moved, key)
 
     async def note_landing(self, landing_id: str, note: NoteLanding) -> Landing:
         """Facts about a landing, without a step."""

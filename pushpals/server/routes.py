@@ -69,6 +69,7 @@ TABLE: tuple[tuple[str, type[Handler]], ...] = (
     ("/landings/:id/retry", landings.LandingRetry),
     ("/lanes", landings.LaneList),
     ("/lanes/lease", landings.LaneLease),
+    ("/lanes/moves", landings.LaneMoves),
     ("/lanes/mode", landings.LaneModeOf),
     ("/repositories", repositories.RepositoryList),
     ("/repositories/:id", repositories.OneRepository),
