@@ -13,6 +13,7 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
+    Attempt,
     Budget,
     ErrorClass,
     Evidence,
@@ -148,8 +149,6 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
     items: list[Entry]
     next: int | None
-    indexed: int
-    """The search knows the history up to this cursor."""
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
@@ -319,6 +318,12 @@ class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """With ``?counts=true``: how many of all that pass the filter are in each state."""
     positions: dict[str, int] | None = None
     """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
+
+
+class Attempts(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /jobs/:id/attempts``: who tried it, when, and how it ended; oldest first."""
+
+    items: list[Attempt]
 
 
 # --- workers ----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ streams that resume, status codes) is tested with the real client over the real 
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -41,6 +40,7 @@ from pushpals.protocol.commands import (
     Enqueued,
     Entry,
     Fail,
+    Heartbeat,
     History,
     JobReply,
     Jobs,
@@ -147,6 +147,9 @@ class DirectHub:
 
     async def progress(self, job_id: str, body: Progress) -> ProgressReply:
         return await leasing.progress(self.hub, Of(id=job_id, body=body), actor=self.actor)
+
+    async def heartbeat(self, job_id: str, body: Heartbeat) -> ProgressReply:
+        return await leasing.heartbeat(self.hub, Of(id=job_id, body=body), actor=self.actor)
 
     async def complete(self, job_id: str, body: Complete, *, key: str | None = None) -> Ok:
         return await leasing.complete(self.hub, Of(id=job_id, body=body), actor=self.actor, key=key)
