@@ -29,7 +29,8 @@ _READ: frozenset[Right] = frozenset(
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
     | {"session.create", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "rule.manage", "artifact.write", "landing.submit", "landing.manage",
+       "worker.manage", "approval.decide", "rule.manage", "artifact.write", "landing.submit",
+       "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
     "notebook": _READ
