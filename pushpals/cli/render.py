@@ -252,6 +252,9 @@ class Lines:
                     f"{net.decision} {where}{why}, {net.bytes_up} bytes up, {net.bytes_down} down",
                     "yellow" if net.decision == "refused" else None,
                 )
+            case ev.DataQueried() as asked:
+                rows = f", {asked.rows} rows" if asked.rows is not None else ""
+                return "query", f"{safe_line(asked.by, 60)}: {safe_line(asked.statement)}{rows}", None
             case other:
                 return other.TYPE, "", None
 

@@ -69,6 +69,27 @@ class PostMessage(Wire, frozen=True, kw_only=True):
     client_id: str | None = None
 
 
+class Query(Wire, frozen=True, kw_only=True):
+    """``POST /query`` and ``POST /sessions/:id/query``: one SELECT over the documented views.
+
+    ``values`` are bound to ``:name``; ``limit`` is in rows, ``timeout_s`` in seconds.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+    values: dict[str, str | int | float | bool | None] = {}
+    limit: int = 1_000
+    timeout_s: float = 5.0
+
+
+class Rows(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """The answer to a :class:`Query`. ``truncated``: there was more."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | bool | None]]
+    truncated: bool = False
+    seconds: float = 0.0
+
+
 class Posted(Wire, frozen=True, kw_only=True, omit_defaults=False):
     event_id: str
     cursor: int
@@ -636,6 +657,35 @@ class Snapshot(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
 
 
+class KindFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Jobs of one kind that ended within the last day. Times in seconds; ``success`` of those that were done."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    success: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    run_p50_s: float | None
+    run_p95_s: float | None
+
+
+class LandingFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Landings that ended within the last day, and how long those that landed took from being asked for."""
+
+    ended: int
+    landed: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+class LastDay(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What was measured in the last 24 hours. The kind ``""`` stands for all."""
+
+    kinds: dict[str, KindFigures]
+    landings: LandingFigures
+
+
 class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``GET /system/status``."""
 
@@ -653,3 +703,4 @@ class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
     streams: int
     data: dict[str, Any]
+    last_day: LastDay | None = None
