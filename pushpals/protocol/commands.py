@@ -152,7 +152,8 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
-    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to
+    ``cursor``."""
 
     cursor: Annotated[int, msgspec.Meta(ge=0)]
     session_id: str | None = None

@@ -82,7 +82,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's. A repository may tighten it, from the base commit of each job."""
     allow_unsandboxed: bool = False
     machine_is_the_sandbox: bool = False
-    """Whoever starts the worker vouches for the machine: without a sandbox, commands are judged as in one. They
+    """Whoever starts the worker vouches for the machine: without a sandbox, commands are judged as in one.
+    They
     are still marked ``none``. For containers made for one job, and for tests."""
     reprobe_jobs: int = 50
     """After so many jobs the sandbox is tried again."""
