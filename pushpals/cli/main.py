@@ -37,6 +37,7 @@ COMMANDS: dict[str, Row] = {
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),
     "worker": Row("parts:worker", _RUN, "Run only one worker."),
     "pusher": Row("parts:pusher", _RUN, "Run only the serial-pusher."),
+    "lab": Row("lab:lab", _RUN, "Start JupyterLab on this repository, with the console open."),
     "local": Row("parts:local", _RUN, "Run the Local Buddy: answers about your checkout, changes nothing."),
     "say": Row("say:say", _TALK, "Say something to the team."),
     "tail": Row("tail:tail", _TALK, "Follow the conversation and the work, live."),

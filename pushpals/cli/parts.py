@@ -41,7 +41,7 @@ ROLE_BACKOFF = Backoff(first_s=0.1, most_s=2.0, tries=6)
 PUSHER_SLOT = 500
 """The pusher's user id in the sandbox, when it is root, apart from those of workers."""
 
-_ROLES: tuple[Role, ...] = ("operator", "buddy", "worker", "pusher")
+_ROLES: tuple[Role, ...] = ("operator", "notebook", "buddy", "worker", "pusher")
 
 
 @click.command()
@@ -117,7 +117,7 @@ async def _hub(app: App, host_names: tuple[str, ...], behind: tuple[str, ...], *
 
 def _label(role: Role) -> str:
     """Whose token it is: an operator is a person, and their name stands under what they approve."""
-    if role != "operator":
+    if role not in ("operator", "notebook"):
         return role
     try:
         return getpass.getuser()

@@ -84,7 +84,8 @@ class Lines:
                 percent = f" {progress.percent:g}%" if progress.percent is not None else ""
                 return "task", f"{self._job(progress.task_id)}: {safe_line(progress.message)}{percent}", None
             case ev.TaskCompleted() as done:
-                return "task", f"{click.style('done', fg='green')}  {safe_line(done.summary)}", None
+                what = self._titles.get(done.task_id) or safe_line(done.summary)
+                return "task", f"{click.style('done', fg='green')}  {what}", None
             case ev.TaskFailed() as failed:
                 return "task", f"{click.style('failed', fg='red')}  {safe_line(failed.message)}", None
             case ev.ToolCall(args=args, tool=tool):
@@ -171,8 +172,9 @@ class Lines:
                     None,
                 )
             case ev.PlanMade() as plan:
+                understood = safe_line(plan.understanding, 160)
                 steps = ", then ".join(safe_line(step.title, 80) for step in plan.steps) or "nothing to run"
-                return "plan", f"{safe_line(plan.understanding, 160)}: {steps}", None
+                return "plan", understood if steps == understood else f"{understood}: {steps}", None
             case ev.JobRequeued() as again:
                 return (
                     "job",
