@@ -225,6 +225,9 @@ class Lines:
                 return "worker", f"{safe_line(worker.worker_id, 48)} {worker.state}{box}", None
             case ev.TokenChanged() as token:
                 return "token", f"{token.role} {safe_line(token.label or '', 60)} {token.change}", None
+            case ev.DataQueried() as asked:
+                rows = f", {asked.rows} rows" if asked.rows is not None else ""
+                return "query", f"{safe_line(asked.by, 60)}: {safe_line(asked.statement)}{rows}", None
             case other:
                 return other.TYPE, "", None
 

@@ -20,7 +20,7 @@ import hashlib
 import logging
 import secrets
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -72,10 +72,12 @@ from pushpals.protocol.commands import (
     PostMessage,
     Progress,
     ProgressReply,
+    Query,
     RegisterWorker,
     Repositories,
     RetryJob,
     RevokeApproval,
+    Rows,
     RuleMade,
     Rules,
     SessionCreated,
@@ -344,6 +346,26 @@ class HubClient:
                         yield wire.decode(item.data, Reset)
                     elif item.event == "":
                         yield _event(item, session_id)
+
+    async def query(
+        self, sql: str, *, values: Mapping[str, Any] | None = None, limit: int = 1_000, timeout_s: float = 5.0
+    ) -> Rows:
+        """Ask the history of all sessions that the token may see, in SQL (``docs/reference/sql.md``)."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", "/query", body, Rows, wait_s=timeout_s)
+
+    async def query_session(
+        self,
+        session_id: str,
+        sql: str,
+        *,
+        values: Mapping[str, Any] | None = None,
+        limit: int = 1_000,
+        timeout_s: float = 5.0,
+    ) -> Rows:
+        """Ask the history of one session in SQL."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", f"/sessions/{_part(session_id)}/query", body, Rows, wait_s=timeout_s)
 
     # --- jobs ---------------------------------------------------------------------------------------
 

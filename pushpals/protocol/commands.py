@@ -69,6 +69,27 @@ class PostMessage(Wire, frozen=True, kw_only=True):
     client_id: str | None = None
 
 
+class Query(Wire, frozen=True, kw_only=True):
+    """``POST /query`` and ``POST /sessions/:id/query``: one SELECT over the documented views.
+
+    ``values`` are bound to ``:name``; ``limit`` is in rows, ``timeout_s`` in seconds.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+    values: dict[str, str | int | float | bool | None] = {}
+    limit: int = 1_000
+    timeout_s: float = 5.0
+
+
+class Rows(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """The answer to a :class:`Query`. ``truncated``: there was more."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | bool | None]]
+    truncated: bool = False
+    seconds: float = 0.0
+
+
 class Posted(Wire, frozen=True, kw_only=True, omit_defaults=False):
     event_id: str
     cursor: int

@@ -526,6 +526,23 @@ class TokenChanged(Payload, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class DataQueried(Payload, frozen=True, kw_only=True):
+    """Somebody asked the history in SQL. ``statement`` is redacted and cut, values are not kept.
+
+    ``seen`` are the sessions that the question could see; left out when it could see all.
+    """
+
+    TYPE = "data_queried"
+    by: str
+    token_id: str
+    statement: str
+    outcome: Literal["answered", "refused", "stopped"]
+    seen: list[str] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
 ORIGINAL: tuple[type[Payload], ...] = (
     Message, AssistantMessage, Log, Error, Done, TaskCreated, TaskStarted, TaskProgress, TaskCompleted,
     TaskFailed, ToolCall, ToolResult, JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobLog,
@@ -537,6 +554,7 @@ OURS: tuple[type[Payload], ...] = (
     PlanMade, JobDeferred, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased,
     CheckFinished, ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed,
     LandingMoved, LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
+    DataQueried,
 )  # fmt: skip
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}

@@ -539,5 +539,6 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.RuleChanged: _nothing,
     e.SandboxProbed: _nothing,
     e.NetworkUsed: _nothing,
+    e.DataQueried: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

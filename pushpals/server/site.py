@@ -15,6 +15,7 @@ from pushpals.hub.audit import Notary
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
 from pushpals.hub.pairing import Pairings
+from pushpals.hub.queries import Queries
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
 from pushpals.server.login import Codes, Logins, Tries
@@ -87,6 +88,7 @@ class Site:
         self.rates = Rates(options.events_per_s, options.events_burst, monotonic)
         self.pairings = Pairings(hub.clock)
         self.notary = Notary(options.data_dir / "audit", hub.store.reader, feed, hub.clock)
+        self.queries = Queries(hub)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)
         self.stopping = False

@@ -7,6 +7,7 @@ streams that resume, status codes) is tested with the real client over the real 
 from __future__ import annotations
 
 import asyncio
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ class DirectHub:
         session_id: str | None = None,
         job_id: str | None = None,
     ) -> StoredArtifact:
-        raw = data if isinstance(data, bytes) else data.read_bytes()
+        raw = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
         sha256 = hashlib.sha256(raw).hexdigest()
         self.blobs[sha256] = raw
         stored = artifacts.Stored(

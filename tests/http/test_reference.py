@@ -67,7 +67,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "lease_lane": (LEASE,), "set_lane_mode": (SetLaneMode(lane="r:main", mode="paused"),), "lanes": (),
     "put_repository": (Repository(id="r", name="r", upstream="u", branch="main"),), "repository": ("r",),
     "repositories": (), "status": (), "tokens": (), "new_token": (NewToken(role="viewer"),),
-    "revoke_token": ("t",), "put_artifact": (b"data",),
+    "query": ("SELECT 1",), "query_session": ("s", "SELECT 1"), "revoke_token": ("t",), "put_artifact": (b"data",),
 }  # fmt: skip
 
 
