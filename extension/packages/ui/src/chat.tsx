@@ -53,7 +53,7 @@ export function Chat(): VNode {
           )}
           <div class="talk" role="log" aria-live="polite" aria-relevant="additions" aria-label={s.places.chat}>
             {shown.map((event, index) => <Entry key={event.cursor} event={event} before={shown[index - 1]} markdown={markdown} cost={costs.get(event.envelope.turnId ?? "")} />)}
-            {state.outbox.map((item) => <Unsent key={item.key} item={item} onAgain={() => store.resend(item.key)} onDrop={() => store.discard(item.key)} />)}
+            {state.outbox.filter((item) => item.eventId === null || item.state === "sent").map((item) => <Unsent key={item.key} item={item} onAgain={() => store.resend(item.key)} onDrop={() => store.discard(item.key)} />)}
           </div>
         </div>
       </div>
