@@ -326,6 +326,15 @@ class PlanMade(Payload, frozen=True, kw_only=True):
     planner: str = "rules"
 
 
+class JobDeferred(Payload, frozen=True, kw_only=True):
+    """A job that was just enqueued waits for its time (``run_at``, an instant) or for other jobs."""
+
+    TYPE = "job_deferred"
+    job_id: str
+    run_at: str | None = None
+    depends_on: list[str] | None = None
+
+
 class JobRequeued(Payload, frozen=True, kw_only=True):
     """The job goes back to the queue; ``attempt`` is the one that ended, ``retry_at`` an instant."""
 
@@ -405,6 +414,10 @@ class ApprovalDecided(Payload, frozen=True, kw_only=True):
     action_hash: str
     device: str | None = None
     reason: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    method: str | None = None
+    basis: str | None = None
 
 
 class ApprovalExpired(Payload, frozen=True, kw_only=True):
@@ -420,6 +433,54 @@ class ApprovalVoid(Payload, frozen=True, kw_only=True):
     TYPE = "approval_void"
     approval_id: str
     reason: str
+
+
+class ApprovalConsumed(Payload, frozen=True, kw_only=True):
+    """The yes was used: the executor ran exactly this, now. ``basis`` is what answered for a person."""
+
+    TYPE = "approval_consumed"
+    approval_id: str
+    action_hash: str
+    job_id: str | None = None
+    basis: str | None = None
+
+
+class RuleChanged(Payload, frozen=True, kw_only=True):
+    """A standing answer was made or taken back. ``shape_hash`` names the command that it is about."""
+
+    TYPE = "rule_changed"
+    rule_id: str
+    change: Literal["created", "revoked"]
+    verdict: Literal["allow", "deny"]
+    shape_hash: str
+    by: str
+    label: str | None = None
+
+
+class SandboxProbed(Payload, frozen=True, kw_only=True):
+    """A worker tried to break out of its own sandbox. ``broke`` names what worked, and should not."""
+
+    TYPE = "sandbox_probed"
+    worker_id: str
+    executor: str
+    level: Literal["full", "partial", "none"]
+    reason: str
+    held: list[str]
+    broke: list[str]
+
+
+class NetworkUsed(Payload, frozen=True, kw_only=True):
+    """One decision about a connection of a command, with the bytes it came to."""
+
+    TYPE = "network_used"
+    job_id: str
+    decision: Literal["opened", "closed", "refused"]
+    host: str
+    port: int
+    code: str | None = None
+    address: str | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
 
 
 class LandingMoved(Payload, frozen=True, kw_only=True):
@@ -473,9 +534,9 @@ ORIGINAL: tuple[type[Payload], ...] = (
 )  # fmt: skip
 
 OURS: tuple[type[Payload], ...] = (
-    PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, LaneChanged, WorkerChanged,
-    TokenChanged,
+    PlanMade, JobDeferred, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased,
+    CheckFinished, ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed,
+    LandingMoved, LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
 )  # fmt: skip
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}

@@ -220,6 +220,8 @@ def _task_failed(view: SessionView, event: e.Event, payload: e.TaskFailed) -> Ch
 
 
 def _job_enqueued(view: SessionView, event: e.Event, payload: e.JobEnqueued) -> Changes:
+    if payload.job_id in view.jobs:
+        return {}
     job = JobView(
         cursor=event.cursor,
         seen=event.cursor,
@@ -267,6 +269,11 @@ def _job_based(view: SessionView, event: e.Event, payload: e.JobBased) -> Change
     return _job(
         view, event, payload.job_id, base=payload.base, attempt=payload.attempt, sandbox=payload.sandbox
     )
+
+
+def _job_deferred(view: SessionView, event: e.Event, payload: e.JobDeferred) -> Changes:
+    state = "blocked" if payload.depends_on else "scheduled"
+    return _job(view, event, payload.job_id, state=state, retry_at=payload.run_at)
 
 
 def _job_requeued(view: SessionView, event: e.Event, payload: e.JobRequeued) -> Changes:
@@ -513,6 +520,7 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.DelegateRequest: _delegated,
     e.DelegateResponse: _delegate_answered,
     e.PlanMade: _planned,
+    e.JobDeferred: _job_deferred,
     e.JobRequeued: _job_requeued,
     e.JobLeaseLost: _job_lease_lost,
     e.JobCancelRequested: _job_cancel_requested,
@@ -527,5 +535,9 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.LaneChanged: _lane_changed,
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
+    e.ApprovalConsumed: _nothing,
+    e.RuleChanged: _nothing,
+    e.SandboxProbed: _nothing,
+    e.NetworkUsed: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from pushpals.policy.redact import Secret
+from pushpals.policy.rules import load_policy
 from pushpals.protocol.records import StoredArtifact
 from pushpals.testing.clock import CountedIds
 from pushpals.work.environment import BadEnvironment, build_environment
 from pushpals.work.executors.base import Command, Executor, ExecutorUnavailable, Limits, Outcome, Place
 from pushpals.work.executors.local import LocalExecutor
+from pushpals.work.guard import Guard
 from pushpals.work.outbox import Outbox
 from pushpals.work.tools import SHOWN_BYTES, Call, Tools
 
@@ -38,6 +40,7 @@ class Desk:
         self.tree.mkdir()
         self.tools = Tools(
             executor=executor or LocalExecutor(),
+            guard=Guard(load_policy(), level="none", trusts_machine=True),
             environment=build_environment(),
             outbox=self.outbox,
             shelf=self.shelf,
