@@ -137,12 +137,11 @@ def _section(command: click.Command, path: list[str]) -> Iterator[str]:
 
 
 def _help(command: click.Command, path: list[str]) -> str:
-    context: click.Context | None = None
-    for name in path[:-1]:
+    context = click.Context(cli, info_name=path[0], terminal_width=100, **cli.context_settings)
+    for name in path[1:-1]:
         context = click.Context(cli, info_name=name, parent=context)
-    context = click.Context(
-        command, info_name=path[-1], parent=context, terminal_width=100, max_content_width=100
-    )
+    if command is not cli:
+        context = click.Context(command, info_name=path[-1], parent=context)
     return f"```text\n{command.get_help(context)}\n```\n"
 
 

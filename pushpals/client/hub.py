@@ -33,9 +33,12 @@ import msgspec
 from pushpals.client.retry import RETRYABLE, Backoff
 from pushpals.client.stream import BrokenStream, Frame, FrameReader, Note, Reset
 from pushpals.protocol import wire
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.commands import (
     Approvals,
+    AskApproval,
+    AuditHead,
+    BackTest,
     CancelJob,
     Claim,
     Claimed,
@@ -45,6 +48,8 @@ from pushpals.protocol.commands import (
     Decided,
     Enqueue,
     Enqueued,
+    EventItem,
+    EventsPosted,
     Fail,
     History,
     JobReply,
@@ -54,12 +59,16 @@ from pushpals.protocol.commands import (
     Lanes,
     LaneWork,
     LeaseLane,
+    MakeRule,
     MoveLanding,
     NewToken,
     NoteLanding,
     Ok,
+    PairDevice,
+    Pairing,
     Posted,
     PostEvent,
+    PostEvents,
     PostMessage,
     Progress,
     ProgressReply,
@@ -67,6 +76,9 @@ from pushpals.protocol.commands import (
     RegisterWorker,
     Repositories,
     RetryJob,
+    RevokeApproval,
+    RuleMade,
+    Rules,
     Rows,
     SessionCreated,
     Sessions,
@@ -78,6 +90,7 @@ from pushpals.protocol.commands import (
     SystemStatus,
     TokenMade,
     Tokens,
+    UseApproval,
     WorkerReply,
     Workers,
 )
@@ -143,7 +156,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=20),
             transport=transport,
-            verify=verify or _trust(self.url),
+            verify=verify or trust(self.url),
             # A proxy named in the environment must never be handed the token of a hub on loopback.
             trust_env=False,
         )
@@ -220,6 +233,13 @@ class HubClient:
             trace_id=trace_id,
         )
         return await self._send("POST", f"/sessions/{_part(session_id)}/command", body, Posted, key)
+
+    async def post_all(
+        self, session_id: str, events: Sequence[EventItem], *, key: str | None = None
+    ) -> EventsPosted:
+        """Post up to 1,000 events in one commit: all of them, next to each other, or none."""
+        body = PostEvents(events=list(events))
+        return await self._send("POST", f"/sessions/{_part(session_id)}/events", body, EventsPosted, key)
 
     async def mark(self, session_id: str, reader: str) -> Mark | None:
         """How far ``reader`` got, or ``None`` when it never said so."""
@@ -429,6 +449,54 @@ class HubClient:
         """Say yes (naming the action hash) or no."""
         reply = await self._send("POST", f"/approvals/{_part(approval_id)}", decide, Decided, key)
         return reply.approval
+
+    async def ask_approval(self, ask: AskApproval, *, key: str | None = None) -> Approval:
+        """Ask about one exact command of a job that this worker holds."""
+        return (await self._send("POST", "/approvals", ask, Decided, key)).approval
+
+    async def wait_approval(self, approval_id: str, state: str, wait_s: float) -> Approval:
+        """The question as it is once its state is not ``state`` any more, or when the time is up."""
+        response = await self._request(
+            "GET",
+            f"/approvals/{_part(approval_id)}",
+            {"not": state, "waitS": int(wait_s)},
+            timeout_s=self._timeout_s + wait_s,
+        )
+        return wire.decode(response.content, Approval)
+
+    async def use_approval(self, approval_id: str, use: UseApproval, *, key: str | None = None) -> Approval:
+        """Use a yes, once, right before what it is about runs. Raises Conflict when nothing may run."""
+        reply = await self._send("POST", f"/approvals/{_part(approval_id)}/consume", use, Decided, key)
+        return reply.approval
+
+    async def revoke_approval(self, approval_id: str, reason: str | None = None) -> Approval:
+        """Take a yes back; connections that it opened end."""
+        body = RevokeApproval(reason=reason)
+        return (await self._send("POST", f"/approvals/{_part(approval_id)}/revoke", body, Decided)).approval
+
+    async def audit_head(self, session_id: str | None = None) -> AuditHead:
+        """The newest signed checkpoint, and where a session's chain stands."""
+        return await self._get("/audit/head", AuditHead, _some(sessionId=session_id))
+
+    async def pair(self, device: PairDevice) -> Pairing:
+        """A one-time code that gives a device a token of its own."""
+        return await self._send("POST", "/pairings", device, Pairing)
+
+    async def rules(self) -> Rules:
+        """Standing answers, revoked ones included."""
+        return await self._get("/rules", Rules)
+
+    async def test_rule(self, rule: MakeRule) -> BackTest:
+        """What a rule would have answered so far. Nothing is kept."""
+        return await self._send("POST", "/rules/test", rule, BackTest)
+
+    async def make_rule(self, rule: MakeRule, *, key: str | None = None) -> RuleMade:
+        """Remember an answer for every later command of the same shape."""
+        return await self._send("POST", "/rules", rule, RuleMade, key)
+
+    async def revoke_rule(self, rule_id: str) -> RememberedRule:
+        """End a standing answer."""
+        return await self._send("POST", f"/rules/{_part(rule_id)}/revoke", {}, RememberedRule)
 
     # --- artifacts ----------------------------------------------------------------------------------
 
@@ -642,7 +710,7 @@ def _error(response: httpx.Response) -> PushPalsError:
     return error
 
 
-def _trust(url: str) -> ssl.SSLContext:
+def trust(url: str) -> ssl.SSLContext:
     """The system's authorities; for plain HTTP a context that trusts nobody, because loading them is slow."""
     return (
         ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -13,6 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from pushpals.hub import approvals
+from pushpals.hub.capabilities import given
 from pushpals.hub.of import Of, sees, session_of
 from pushpals.policy.roles import may_emit
 from pushpals.protocol.commands import (
@@ -64,7 +66,7 @@ MAX_BACKOFF_S = 300.0
 
 def enqueue(tx: Tx, ask: Enqueue, now: datetime) -> Enqueued:
     """A job exists and waits: for a worker, for other jobs (``depends_on``) or for its time (``run_at``)."""
-    session_of(tx, ask.session_id)
+    session = session_of(tx, ask.session_id)
     if ask.base is not None and not is_commit(ask.base):
         raise BadRequest("`base` must be a full commit id", code="job.bad_base")
     if sum(tx.count(Job, "state", session_id=ask.session_id, state=_OPEN).values()) >= MAX_OPEN_JOBS:
@@ -97,6 +99,8 @@ def enqueue(tx: Tx, ask: Enqueue, now: datetime) -> Enqueued:
         checks=ask.checks,
         budget=ask.budget,
         needs=ask.needs,
+        capabilities=given(tx, session, ask.capabilities),
+        tainted=ask.tainted,
         depends_on=ask.depends_on,
         max_attempts=ask.max_attempts,
         run_at=ask.run_at,
@@ -129,6 +133,7 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
         state=advance(job.state, "claim"),
         attempt=job.attempt + 1,
         worker_id=ask.worker_id,
+        token_id=tx.actor.token_id,
         lease_s=ask.lease_s,
         lease_until=stamp(now + timedelta(seconds=ask.lease_s)),
         started_at=stamp(now),
@@ -379,7 +384,8 @@ def _next(tx: Tx, ask: Claim) -> Job | None:
 
 def _held(tx: Tx, job_id: str, attempt: int) -> Job:
     job = tx.get(Job, job_id)
-    if job is None or not sees(tx.actor, job.session_id):
+    foreign = job is not None and job.token_id is not None and job.token_id != tx.actor.token_id
+    if job is None or foreign or not sees(tx.actor, job.session_id):
         raise NotFound(f"there is no job {job_id!r}", code="job.unknown")
     if job.state != "claimed" or job.attempt != attempt:
         raise LeaseLost(
@@ -495,6 +501,8 @@ def _end_attempt(tx: Tx, job: Job, now: datetime, outcome: str, error: JobError 
     attempt = tx.get(Attempt, f"{job.id}/{job.attempt}")
     if attempt is not None and attempt.ended_at is None:
         tx.put(replace(attempt, ended_at=stamp(now), outcome=outcome, error=error))
+    over = f"attempt {job.attempt} of the job is over: {outcome}"
+    approvals.void_for_job(tx, job.id, over, ended=outcome != "requeued")
     worker = tx.get(Worker, job.worker_id) if job.worker_id else None
     if worker is not None and job.id in worker.jobs:
         left = [other for other in worker.jobs if other != job.id]

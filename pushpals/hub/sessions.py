@@ -8,14 +8,22 @@ from typing import Any
 from pushpals.hub import approvals
 from pushpals.hub.of import Of, sees, session_of
 from pushpals.policy.roles import may_emit
-from pushpals.protocol.commands import CreateSession, Posted, PostEvent, PostMessage, SetMark
+from pushpals.protocol.commands import (
+    CreateSession,
+    EventsPosted,
+    Posted,
+    PostEvent,
+    PostEvents,
+    PostMessage,
+    SetMark,
+)
 from pushpals.protocol.errors import BadRequest, Forbidden, TooMany
 from pushpals.protocol.events import Message, ToolCall
 from pushpals.protocol.ids import SYSTEM_SESSION, is_session_id
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Mark, Session
 from pushpals.protocol.times import stamp
-from pushpals.protocol.wire import payload_from
+from pushpals.protocol.wire import decode_payload, payload_from
 from pushpals.store.base import Tx
 
 MAX_SESSIONS = 100_000
@@ -40,7 +48,15 @@ def create(tx: Tx, ask: CreateSession, now: datetime) -> CreatedSession:
     known = tx.get(Session, wanted)
     if known is not None:
         return CreatedSession(session=known, new=False)
-    session = Session(id=wanted, created_at=stamp(now), label=ask.label, epoch=tx.new_id("epoch"))
+    if ask.capabilities is not None and tx.actor.role != "operator":
+        raise Forbidden("only an operator sets what a session may do", code="session.capabilities")
+    session = Session(
+        id=wanted,
+        created_at=stamp(now),
+        label=ask.label,
+        capabilities=ask.capabilities,
+        epoch=tx.new_id("epoch"),
+    )
     tx.put(session)
     return CreatedSession(session=session, new=True)
 
@@ -76,6 +92,37 @@ def command(tx: Tx, ask: Of[PostEvent], now: datetime) -> Posted:
         approvals.open_for_tool_call(tx, ask.id, payload, now)
     put = tx.append(ask.id, payload, from_=_speaker(tx, body.from_), **route)
     return Posted(event_id=put.event_id, cursor=put.cursor)
+
+
+def post_events(tx: Tx, ask: Of[PostEvents], now: datetime) -> EventsPosted:
+    """Many events in one commit: all of them, next to each other, or none."""
+    session_of(tx, ask.id)
+    _not_system(ask.id)
+    ids, cursor = [], 0
+    for item in ask.body.events:
+        if not may_emit(tx.actor.role, item.type):
+            # An unknown type is a bad request, whoever sends it.
+            decode_payload(item.type, bytes(item.payload))
+            raise Forbidden(
+                f"a {tx.actor.role} token may not post {item.type} events", code="event.forbidden",
+                type=item.type,
+            )  # fmt: skip
+        payload = decode_payload(item.type, bytes(item.payload))
+        if isinstance(payload, ToolCall) and payload.requires_approval:
+            approvals.open_for_tool_call(tx, ask.id, payload, now)
+        put = tx.append(
+            ask.id,
+            payload,
+            from_=_speaker(tx, item.from_),
+            to=item.to,
+            correlation_id=item.correlation_id,
+            turn_id=item.turn_id,
+            parent_id=item.parent_id,
+            trace_id=item.trace_id,
+        )
+        ids.append(put.event_id)
+        cursor = put.cursor
+    return EventsPosted(event_ids=ids, cursor=cursor)
 
 
 def set_mark(tx: Tx, ask: Of[SetMark], now: datetime) -> Mark:

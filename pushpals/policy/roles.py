@@ -1,8 +1,7 @@
 """What each role may do. The role comes from the token; there is no other way to a right.
 
-No process role can decide an approval, make a token or read another session than its work needs. Neither
-can a ``notebook``: a person sits before it, but whatever runs in its cells holds its token, and a cell may
-have been written by the very agent whose change waits for a yes.
+No process role can decide an approval, make a token or read another session than its work needs. A
+notebook's kernel runs code that agents may have written: it talks for its person, and decides nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ Right = Literal[
     "session.read", "session.create", "message.post", "event.post", "mark.set",
     "job.read", "job.enqueue", "job.work", "job.cancel", "job.retry",
     "worker.register", "worker.manage", "worker.read",
-    "approval.read", "approval.decide",
+    "approval.read", "approval.ask", "approval.decide", "rule.manage",
     "artifact.read", "artifact.write",
     "landing.read", "landing.submit", "landing.work", "landing.manage",
     "lane.lease", "lane.manage", "repository.read", "repository.report",
@@ -30,7 +29,7 @@ _READ: frozenset[Right] = frozenset(
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
     | {"session.create", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "artifact.write", "landing.submit", "landing.manage",
+       "worker.manage", "approval.decide", "rule.manage", "artifact.write", "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
     "notebook": _READ
@@ -39,8 +38,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
     "worker": frozenset(
-        {"session.read", "job.read", "job.work", "worker.register", "artifact.read", "artifact.write",
-         "repository.read", "repository.report"}
+        {"session.read", "job.read", "job.work", "worker.register", "approval.ask", "artifact.read",
+         "artifact.write", "repository.read", "repository.report"}
     ),
     "pusher": frozenset(
         {"session.read", "landing.read", "landing.work", "lane.lease", "artifact.read", "artifact.write",
@@ -61,7 +60,7 @@ AGENT_EVENTS: frozenset[str] = frozenset(
 )  # fmt: skip
 WORK_EVENTS: frozenset[str] = frozenset(
     {"log", "error", "tool_call", "tool_result", "task_progress", "agent_status", "status", "scan_result",
-     "suggestions", "diff_ready", "committed", "check_finished"}
+     "suggestions", "diff_ready", "committed", "check_finished", "network_used"}
 )  # fmt: skip
 """What a worker may report about its own job. States of jobs, approvals and landings are the hub's alone."""
 

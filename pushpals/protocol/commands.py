@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
     Budget,
     ErrorClass,
@@ -35,6 +35,13 @@ class Ok(Wire, frozen=True, kw_only=True, omit_defaults=False):
     ok: bool = True
 
 
+class Entry(Wire, frozen=True, kw_only=True):
+    """One event of a history page. The same pair as a WebSocket frame."""
+
+    cursor: int
+    envelope: msgspec.Raw
+
+
 # --- sessions ---------------------------------------------------------------------------------------
 
 
@@ -43,6 +50,8 @@ class CreateSession(Wire, frozen=True, kw_only=True):
 
     session_id: str | None = None
     label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    capabilities: Annotated[list[str], msgspec.Meta(max_length=100)] | None = None
+    """The most that a job of the session may be given; only an operator may set it, at creation."""
 
 
 class SessionCreated(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -100,6 +109,68 @@ class PostEvent(Wire, frozen=True, kw_only=True):
     trace_id: str | None = None
 
 
+class EventItem(Wire, frozen=True, kw_only=True):
+    """One event of a batch: as in :class:`PostEvent`."""
+
+    type: Name
+    payload: msgspec.Raw
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    correlation_id: str | None = None
+    turn_id: str | None = None
+    parent_id: str | None = None
+    trace_id: str | None = None
+
+
+class PostEvents(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/events``: many events in one commit, all of them or none."""
+
+    events: Annotated[list[EventItem], msgspec.Meta(min_length=1, max_length=1_000)]
+
+
+class EventsPosted(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``cursor`` is that of the last event; they have no gap between them."""
+
+    event_ids: list[str]
+    cursor: int
+    ok: bool = True
+
+
+class TicketMade(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``POST /sessions/:id/tickets``: opens one stream of this session, once, within ``expires_in_s``."""
+
+    ticket: str
+    expires_in_s: float
+
+
+class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /sessions/:id/search``: newest first. ``next`` is the ``before`` of the following page."""
+
+    items: list[Entry]
+    next: int | None
+    indexed: int
+    """The search knows the history up to this cursor."""
+
+
+class ForkSession(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+
+    cursor: Annotated[int, msgspec.Meta(ge=0)]
+    session_id: str | None = None
+    label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class PruneSession(Wire, frozen=True, kw_only=True):
+    """``POST /sessions/:id/prune``: erase the bodies of all events before the cursor ``first``."""
+
+    first: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Pruned(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    session: Session
+    erased: int
+
+
 class SetMark(Wire, frozen=True, kw_only=True):
     """``PUT /sessions/:id/marks/:reader``. A mark never goes back."""
 
@@ -127,9 +198,17 @@ class Enqueue(Wire, frozen=True, kw_only=True):
     needs: Annotated[list[str], msgspec.Meta(max_length=50)] = []
     depends_on: Annotated[list[str], msgspec.Meta(max_length=50)] = []
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    capabilities: Annotated[list[str], msgspec.Meta(max_length=100)] | None = None
+    """What the job's commands may need without a question; ``None``: all that the policy allows. A buddy can
+    pass on a subset of the session's only."""
+    tainted: bool = False
+    """It works on text from outside, e.g. an issue or a web page: a yes for the session does not reach it."""
     run_at: str | None = None
     message_id: str | None = None
     note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    repository: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    for_worker: Annotated[str, msgspec.Meta(max_length=48)] | None = None
+    """Only this worker may take it."""
 
 
 class Enqueued(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -175,6 +254,16 @@ class Progress(Wire, frozen=True, kw_only=True):
     sandbox: str | None = None
 
 
+class Heartbeat(Wire, frozen=True, kw_only=True):
+    """``POST /jobs/:id/heartbeat``: keep the lease, and hear of a cancel at once.
+
+    The request is held for up to ``wait_s`` (at most half the lease), unless the job is to be cancelled.
+    """
+
+    attempt: int
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+
+
 class ProgressReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``cancel`` asks the worker to stop what it runs, now."""
 
@@ -218,15 +307,31 @@ class JobReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
     ok: bool = True
     position: int | None = None
     """How many claimable jobs are ahead of a pending one."""
+    eta_s: float | None = None
+    """When a pending job is likely to start, in seconds from now: from measured run times and the workers
+    there are. ``None`` when nothing was measured yet or nobody works."""
 
 
 class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Job]
     next: str | None = None
-    total: int | None = None
+    counts: dict[str, int] | None = None
+    """With ``?counts=true``: how many of all that pass the filter are in each state."""
+    positions: dict[str, int] | None = None
+    """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
 
 
 # --- workers ----------------------------------------------------------------------------------------
+
+
+class ProbeTold(Wire, frozen=True, kw_only=True):
+    """What came of the attempts to break out: those that held, and those that did not."""
+
+    executor: Annotated[str, msgspec.Meta(max_length=100)]
+    level: Literal["full", "partial", "none"]
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    held: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    broke: Annotated[list[str], msgspec.Meta(max_length=50)] = []
 
 
 class RegisterWorker(Wire, frozen=True, kw_only=True):
@@ -240,6 +345,8 @@ class RegisterWorker(Wire, frozen=True, kw_only=True):
     host: str = ""
     pid: int = 0
     state: WorkerState = "idle"
+    probe: ProbeTold | None = None
+    """Given when the sandbox was tried again: it goes into the history."""
 
 
 class SetWorkerState(Wire, frozen=True, kw_only=True):
@@ -256,6 +363,8 @@ class WorkerReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 class Workers(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Worker]
+    next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 # --- approvals --------------------------------------------------------------------------------------
@@ -268,6 +377,111 @@ class Decide(Wire, frozen=True, kw_only=True):
     action_hash: str | None = None
     reason: Reason | None = None
     device: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    scope: Scope = "once"
+    """``job``: until the job ends. ``session``: network hosts only, for at most ``ttl_s`` and eight hours."""
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=8 * 3_600)] | None = None
+
+
+class AskApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals``: the worker that holds a job asks about one exact action of it.
+
+    ``action`` is an exec action of :mod:`pushpals.policy.actions` as plain data; its job, attempt, session
+    and worker must be those of the lease. A remembered rule or a wider yes may answer at once.
+    """
+
+    kind: ApprovalKind
+    action: dict[str, Any]
+    attempt: int
+    reasons: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    says: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
+
+
+class UseApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals/:id/consume``: the executor is about to run exactly ``action_hash``."""
+
+    action_hash: str
+    attempt: int
+
+
+class RevokeApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals/:id/revoke``, by an operator: a yes is taken back."""
+
+    reason: Reason | None = None
+
+
+class MakeRule(Wire, frozen=True, kw_only=True):
+    """``POST /rules`` and ``POST /rules/test``: always this answer to the command of ``approval_id``.
+
+    ``everywhere`` takes it beyond the approval's session. A rule that people's own answers in the history
+    speak against is refused unless ``despite`` is set.
+    """
+
+    approval_id: str
+    verdict: RuleVerdict = "allow"
+    label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    everywhere: bool = False
+    despite: bool = False
+
+
+class BackTest(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What a rule would have answered, over the whole history. Ids are those of approvals."""
+
+    shape_hash: str
+    shape: dict[str, Any]
+    looked_at: int
+    matched: int
+    agreed: int
+    """People had given the same answer."""
+    contradicted: list[str]
+    """People had given the other one; at most 100 are named."""
+    unanswered: int
+    """Nobody had answered in time, or the question had ended otherwise."""
+    first_at: str | None = None
+    last_at: str | None = None
+
+
+class RuleMade(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    rule: RememberedRule
+    tested: BackTest
+    ok: bool = True
+
+
+class Rules(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    items: list[RememberedRule]
+
+
+class PairDevice(Wire, frozen=True, kw_only=True):
+    """``POST /pairings``: a one-time code that makes one device a token of its own."""
+
+    role: Literal["operator", "viewer"] = "viewer"
+    label: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "phone"
+    sessions: list[str] | None = None
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)] = 30 * 86_400.0
+
+
+class Pairing(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``code`` works once, until ``expires_at``."""
+
+    code: str
+    expires_at: str
+    role: Role
+    label: str
+
+
+class AuditHead(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /audit/head``: the newest signed checkpoint, and where the session's chain stands now."""
+
+    key_id: str
+    public_key: str
+    """Ed25519, hex: what checkpoints are verified with."""
+    checkpoint: int
+    checkpoint_at: str | None
+    checkpoint_hash: str | None
+    session_id: str | None = None
+    cursor: int | None = None
+    digest: str | None = None
 
 
 class Decided(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -278,6 +492,7 @@ class Decided(Wire, frozen=True, kw_only=True, omit_defaults=False):
 class Approvals(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Approval]
     next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 # --- landings ---------------------------------------------------------------------------------------
@@ -316,6 +531,7 @@ class LandingReply(Wire, frozen=True, kw_only=True, omit_defaults=False):
 class Landings(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Landing]
     next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 class MoveLanding(Wire, frozen=True, kw_only=True):
@@ -410,18 +626,14 @@ class TokenMade(Wire, frozen=True, kw_only=True):
 
 class Tokens(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Token]
+    next: str | None = None
+    counts: dict[str, int] | None = None
 
 
 class Sessions(Wire, frozen=True, kw_only=True, omit_defaults=False):
     items: list[Session]
     next: str | None = None
-
-
-class Entry(Wire, frozen=True, kw_only=True):
-    """One event of a history page. The same pair as a WebSocket frame."""
-
-    cursor: int
-    envelope: msgspec.Raw
+    total: int | None = None
 
 
 class History(Wire, frozen=True, kw_only=True, omit_defaults=False):

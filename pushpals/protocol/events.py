@@ -405,6 +405,10 @@ class ApprovalDecided(Payload, frozen=True, kw_only=True):
     action_hash: str
     device: str | None = None
     reason: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    method: str | None = None
+    basis: str | None = None
 
 
 class ApprovalExpired(Payload, frozen=True, kw_only=True):
@@ -420,6 +424,54 @@ class ApprovalVoid(Payload, frozen=True, kw_only=True):
     TYPE = "approval_void"
     approval_id: str
     reason: str
+
+
+class ApprovalConsumed(Payload, frozen=True, kw_only=True):
+    """The yes was used: the executor ran exactly this, now. ``basis`` is what answered for a person."""
+
+    TYPE = "approval_consumed"
+    approval_id: str
+    action_hash: str
+    job_id: str | None = None
+    basis: str | None = None
+
+
+class RuleChanged(Payload, frozen=True, kw_only=True):
+    """A standing answer was made or taken back. ``shape_hash`` names the command that it is about."""
+
+    TYPE = "rule_changed"
+    rule_id: str
+    change: Literal["created", "revoked"]
+    verdict: Literal["allow", "deny"]
+    shape_hash: str
+    by: str
+    label: str | None = None
+
+
+class SandboxProbed(Payload, frozen=True, kw_only=True):
+    """A worker tried to break out of its own sandbox. ``broke`` names what worked, and should not."""
+
+    TYPE = "sandbox_probed"
+    worker_id: str
+    executor: str
+    level: Literal["full", "partial", "none"]
+    reason: str
+    held: list[str]
+    broke: list[str]
+
+
+class NetworkUsed(Payload, frozen=True, kw_only=True):
+    """One decision about a connection of a command, with the bytes it came to."""
+
+    TYPE = "network_used"
+    job_id: str
+    decision: Literal["opened", "closed", "refused"]
+    host: str
+    port: int
+    code: str | None = None
+    address: str | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
 
 
 class LandingMoved(Payload, frozen=True, kw_only=True):
@@ -491,8 +543,9 @@ ORIGINAL: tuple[type[Payload], ...] = (
 
 OURS: tuple[type[Payload], ...] = (
     PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, LaneChanged, WorkerChanged,
-    TokenChanged, DataQueried,
+    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed, LandingMoved,
+    LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
+    DataQueried,
 )  # fmt: skip
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}

@@ -220,6 +220,8 @@ def _task_failed(view: SessionView, event: e.Event, payload: e.TaskFailed) -> Ch
 
 
 def _job_enqueued(view: SessionView, event: e.Event, payload: e.JobEnqueued) -> Changes:
+    if payload.job_id in view.jobs:
+        return {}
     job = JobView(
         cursor=event.cursor,
         seen=event.cursor,
@@ -528,5 +530,9 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
     e.DataQueried: _nothing,
+    e.ApprovalConsumed: _nothing,
+    e.RuleChanged: _nothing,
+    e.SandboxProbed: _nothing,
+    e.NetworkUsed: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

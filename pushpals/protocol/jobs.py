@@ -184,6 +184,12 @@ class Job(Wire, frozen=True, kw_only=True):
     budget: Budget = Budget()
     needs: list[str] = []
     """Capabilities that the worker must have."""
+    capabilities: list[str] | None = None
+    """Capabilities its commands have without a question; ``None``: all that the policy allows."""
+    tainted: bool = False
+    """It has read text from outside."""
+    token_id: str | None = None
+    """The token that claimed it: only its bearer may report."""
     depends_on: list[str] = []
     attempt: int = 0
     """The fence: grows with each claim."""
@@ -200,6 +206,13 @@ class Job(Wire, frozen=True, kw_only=True):
     """Lines of output stored for the current attempt."""
     run_at: str | None = None
     requested_by: str = ""
+    queued_at: str = ""
+    """When its wait began: kept when a lost lease puts it back, new when a person or its time does."""
+    due: int = 0
+    """Its turn: the job with the smallest is next (see :mod:`pushpals.hub.turns`)."""
+    repository: str = ""
+    for_worker: str | None = None
+    """The only worker that may take it."""
     message_id: str | None = None
     trace_id: str | None = None
     note: str | None = None

@@ -25,6 +25,8 @@ class Actor(Wire, frozen=True, kw_only=True):
     """The sessions the token may see; ``None`` means all."""
     device: str | None = None
     address: str | None = None
+    method: str | None = None
+    """How the caller was known: ``bearer`` or ``cookie``."""
 
     @property
     def name(self) -> str:
@@ -44,6 +46,8 @@ class Session(Wire, frozen=True, kw_only=True):
     label: str = ""
     last: int = 0
     first: int = 1
+    capabilities: list[str] | None = None
+    """The most that its jobs may be given; ``None``: what the policy allows."""
     epoch: str = ""
     """Changes when the history was replaced (restored, forked): old cursors are void then."""
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pushpals.hub.audit import Notary
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
+from pushpals.hub.pairing import Pairings
 from pushpals.hub.queries import Queries
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
 from pushpals.server.login import Codes, Logins, Tries
+from pushpals.server.rates import Rates
 
 if TYPE_CHECKING:
     from pushpals.server.live import Streams
@@ -26,7 +29,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How the hub is reached and how much of it one caller may take. Times in seconds, sizes in bytes."""
 
     data_dir: Path
-    """Holds ``artifacts/`` and ``logins.json``."""
+    """Holds ``artifacts/``, ``audit/`` and ``logins.json``."""
     hosts: frozenset[str] | None = None
     """The ``Host`` values (with port) that mean this hub; ``None`` leaves the check to an outer server."""
     origins: frozenset[str] = frozenset()
@@ -50,6 +53,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     page_bytes: int = 256 * 1024
     wait_s: float = 60.0
     """The longest a request is held open."""
+    events_per_s: float = 1_000.0
+    """Events that one token may post a second, on average; what jobs report does not count."""
+    events_burst: float = 10_000.0
+    """And how many at once after a silence."""
     drain_s: float = 5.0
     """The longest a stop takes before connections are cut."""
 
@@ -78,6 +85,9 @@ class Site:
         self.logins = Logins(options.data_dir / "logins.json", hub.clock)
         self.codes = Codes(hub.clock)
         self.tries = Tries(monotonic)
+        self.rates = Rates(options.events_per_s, options.events_burst, monotonic)
+        self.pairings = Pairings(hub.clock)
+        self.notary = Notary(options.data_dir / "audit", hub.store.reader, feed, hub.clock)
         self.queries = Queries(hub)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)

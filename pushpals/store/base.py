@@ -23,8 +23,17 @@ by those columns only; a value may be a plain one, a tuple (any of them), ``None
 :class:`Before`. ``order`` names columns, ``-`` first for descending; ``n`` is the order of first insertion
 and breaks ties. Unset values come first (last when descending).
 
-``Session.last`` belongs to the store: ``put`` does not change it, every read fills it in. A session that
-has events cannot be deleted, and the ``epoch`` it was first put with is what its chain begins from.
+``Session.last`` and ``Session.first`` belong to the store: ``put`` does not change them, every read fills
+them in. A session that has events cannot be deleted, and the ``epoch`` it was first put with is what its
+chain begins from.
+
+Retention
+    :meth:`Tx.erase` gives up the oldest events of a session: their bodies go, their links of the chain stay,
+    and ``Session.first`` says where the readable history begins. No read returns them any more.
+
+Search
+    :meth:`Tx.index` takes in what was said since it was last called (see :mod:`pushpals.store.words`); it is
+    a write of its own, so that appending costs nothing more.
 """
 
 from __future__ import annotations
@@ -32,12 +41,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from pushpals.protocol.approvals import Approval
-from pushpals.protocol.events import Payload
+from pushpals.protocol.approvals import Approval, RememberedRule
+from pushpals.protocol.events import Event, Payload
+from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
@@ -70,7 +80,7 @@ RECORDS: dict[type[Wire], Table] = {
         name="jobs",
         columns=(
             "session_id", "task_id", "kind", "state", "rank", "worker_id", "lease_until", "run_at",
-            "created_at", "updated_at",
+            "created_at", "updated_at", "due", "repository",
         ),
     ),
     Attempt: Table(name="attempts", columns=("job_id", "worker_id", "started_at")),
@@ -89,6 +99,7 @@ RECORDS: dict[type[Wire], Table] = {
     Token: Table(name="tokens", columns=("role",)),
     StoredArtifact: Table(name="artifacts", key="sha256", columns=("job_id", "session_id", "created_at")),
     Mark: Table(name="marks", columns=("session_id",)),
+    RememberedRule: Table(name="rules", columns=("shape_hash",)),
 }  # fmt: skip
 
 
@@ -126,6 +137,29 @@ class StoredEvent(msgspec.Struct, frozen=True, kw_only=True):
     cursor: int
     type: str
     data: bytes
+
+
+class Page(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
+    """Some records, newest first. ``next`` is the ``before`` of the page that follows, if there is one."""
+
+    items: list[R]
+    next: int | None
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How the writer does. Times in seconds."""
+
+    waiting: int = 0
+    """Writes that wait."""
+    stuck_s: float = 0.0
+    """How long the group under way has taken, and 0 when there is none."""
+    commits: int = 0
+    writes: int = 0
+    commit_s: float = 0.0
+    """Time spent in all commits."""
+    slowest_s: float = 0.0
+    size_bytes: int = 0
+    """Of the files."""
 
 
 class Remembered(msgspec.Struct, frozen=True, kw_only=True):
@@ -211,6 +245,21 @@ class Tx(Protocol):
         """Where the chain of a session stands, with what this transaction appended."""
         ...
 
+    def adopt(self, session_id: str, event: Event) -> Appended:
+        """Append an event of another session as it was: its id, its time and who said it stay."""
+        ...
+
+    def erase(self, session_id: str, first: int, *, limit: int = 500) -> int:
+        """Give up the events before the cursor ``first``, at most all there are.
+
+        Erases at most ``limit`` bodies and says how many; call it again until that is 0.
+        """
+        ...
+
+    def index(self, *, limit: int = 1_000) -> int:
+        """Make up to ``limit`` more events searchable; how many were looked at, and 0 at the end."""
+        ...
+
     def recall(self, key: str) -> Remembered | None:
         """The answer remembered for a key within the last :data:`ANSWERS_KEPT_S`."""
         ...
@@ -236,7 +285,28 @@ class Reader(Protocol):
         **where: Any,
     ) -> list[R]: ...
 
+    async def page(
+        self, kind: type[R], /, *, before: int | None = None, limit: int = 100, **where: Any
+    ) -> Page[R]:
+        """The newest records that pass, by the order of first insertion, older than ``before``.
+
+        Unlike skipping, it neither repeats nor leaves out a record when others are put meanwhile.
+        """
+        ...
+
     async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]: ...
+
+    async def search(
+        self,
+        session_id: str,
+        query: str,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        types: Sequence[str] | None = None,
+    ) -> list[StoredEvent]:
+        """Events with all words of the query, newest first. A query without a word finds nothing."""
+        ...
 
     async def events(
         self, session_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] | None = None
@@ -284,6 +354,10 @@ class Store(Protocol):
         Raises what ``work`` raises, :class:`StoreBusy` at once when the queue is full,
         :class:`StoreFull` when the disk is, and :class:`StoreClosed` after ``close``.
         """
+        ...
+
+    def health(self) -> Health:
+        """How the writer does, at once."""
         ...
 
     async def backup(self, target: Path) -> None:

@@ -45,23 +45,23 @@ def encode(record: Wire) -> bytes:
     return _encode(record)
 
 
-def decode(kind: type[R], doc: bytes | str, last: int | None = None) -> R:
-    """A record from its JSON. ``last`` is the newest cursor where ``kind`` is a session."""
+def decode(kind: type[R], doc: bytes | str, last: int | None = None, first: int | None = None) -> R:
+    """A record from its JSON. ``last`` and ``first`` are the ends of the history of a session."""
     record = _decoders[kind].decode(doc)
     if last is not None:
-        record = msgspec.structs.replace(cast(Session, record), last=last)
+        record = msgspec.structs.replace(cast(Session, record), last=last, first=first or 1)
     return cast(R, record)
 
 
 def check_filter(kind: type[Wire], order: Iterable[str], where: Mapping[str, Any]) -> Table:
     """The table, if the filter names only its columns and its key; raises ``ValueError`` otherwise."""
     found = table(kind)
-    known = {*found.columns, found.key}
+    known = {*found.columns, found.key, "n"}
     for name in where:
         if name not in known:
             raise ValueError(f"{found.name} are not found by {name!r}; columns: {', '.join(sorted(known))}")
     for name in order:
-        if name.removeprefix("-") not in known | {"n"}:
+        if name.removeprefix("-") not in known:
             raise ValueError(f"{found.name} are not ordered by {name!r}")
     return found
 

@@ -11,23 +11,29 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
+from msgspec.structs import replace
 
+from pushpals.protocol.errors import NotFound
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import Job, Wire
 from pushpals.protocol.records import Actor, Session
-from pushpals.store import codec
+from pushpals.store import codec, words
 from pushpals.store.asking import Answer, AskUnsupported, Question
 from pushpals.store.base import (
     ANSWERS_KEPT_S,
     DEFAULT_WEIGHT,
     MAX_FIND,
     RECORDS,
+    Before,
     Head,
+    Health,
     OnCommit,
+    Page,
     Remembered,
     StoreBusy,
     StoreClosed,
@@ -68,6 +74,7 @@ class _Facts:
         self.events: dict[str, list[StoredEvent]] = {}
         self.ends: dict[str, End] = {}
         self.geneses: dict[str, bytes] = {}
+        self.firsts: dict[str, int] = {}
         self.answers: dict[str, tuple[datetime, Remembered]] = {}
         self.numbers = itertools.count(1)
 
@@ -103,7 +110,13 @@ class _Facts:
         return None if end is None else Head(cursor=end.last, digest=end.head.hex())
 
     def _read(self, kind: type[R], key: str, row: _Row) -> R:
-        return codec.decode(kind, row.doc, self.ends[key].last if kind is Session else None)
+        if kind is Session:
+            return codec.decode(kind, row.doc, self.ends[key].last, self.firsts.get(key, 1))
+        return codec.decode(kind, row.doc)
+
+    def history(self, session_id: str) -> list[StoredEvent]:
+        """What is left of it to read."""
+        return self.events.get(session_id, [])[self.firsts.get(session_id, 1) - 1 :]
 
 
 def _sorted(row: _Row, column: str) -> tuple[bool, Any]:
@@ -137,9 +150,10 @@ class _MemoryTx(Transaction):
         key, doc = codec.key(record), codec.encode(record)
         rows = self._facts.tables[kind]
         old = rows.get(key)
+        n = next(self._facts.numbers) if old is None else old.n
         row = _Row(
-            n=next(self._facts.numbers) if old is None else old.n,
-            columns={table.key: key, **dict(zip(table.columns, codec.columns(record), strict=True))},
+            n=n,
+            columns={"n": n, table.key: key, **dict(zip(table.columns, codec.columns(record), strict=True))},
             doc=doc,
         )
         self._set(rows, key, row)
@@ -157,6 +171,23 @@ class _MemoryTx(Transaction):
             self._drop(self._facts.geneses, key)
         if key in self._facts.tables[kind]:
             self._drop(self._facts.tables[kind], key)
+
+    def erase(self, session_id: str, first: int, *, limit: int = 500) -> int:
+        end = self._facts.ends.get(session_id)
+        if end is None:
+            raise NotFound(f"there is no session {session_id!r}", code="session.unknown")
+        first = max(self._facts.firsts.get(session_id, 1), min(first, end.last + 1))
+        self._set(self._facts.firsts, session_id, first)
+        history = self._facts.events.get(session_id, [])
+        bodies = [at for at, event in enumerate(history[: first - 1]) if event.data][: max(0, limit)]
+        for at in bodies:
+            old, history[at] = history[at], replace(history[at], data=b"")
+            self._undo.append(partial(history.__setitem__, at, old))
+        return len(bodies)
+
+    def index(self, *, limit: int = 1_000) -> int:
+        """Nothing to do: a search reads it all."""
+        return 0
 
     def recall(self, key: str) -> Remembered | None:
         found = self._facts.answers.get(key)
@@ -220,6 +251,39 @@ class MemoryReader:
         found = self._facts.scan(kind, order, where)
         return list(itertools.islice(found, skip, skip + codec.clamp(limit)))
 
+    async def page(
+        self, kind: type[R], /, *, before: int | None = None, limit: int = 100, **where: Any
+    ) -> Page[R]:
+        self._refuse_closed()
+        limit = max(1, codec.clamp(limit))
+        if before is not None:
+            where["n"] = Before(before)
+        found = list(itertools.islice(self._facts.scan(kind, ("-n",), where), limit))
+        if len(found) < limit:
+            return Page(items=found, next=None)
+        return Page(items=found, next=self._facts.tables[kind][codec.key(found[-1])].n)
+
+    async def search(
+        self,
+        session_id: str,
+        query: str,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        types: Sequence[str] | None = None,
+    ) -> list[StoredEvent]:
+        self._refuse_closed()
+        wanted = words.terms(query)
+        found = (
+            event
+            for event in reversed(self._facts.history(session_id))
+            if (before is None or event.cursor < before)
+            and (types is None or event.type in types)
+            and wanted
+            and words.matches(words.text_of(event.type, event.data), wanted)
+        )
+        return list(itertools.islice(found, max(0, limit)))
+
     async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         self._refuse_closed()
         return self._facts.count(kind, by, where)
@@ -228,7 +292,7 @@ class MemoryReader:
         self, session_id: str, *, after: int = 0, limit: int = 500, types: Sequence[str] | None = None
     ) -> list[StoredEvent]:
         self._refuse_closed()
-        later = self._facts.events.get(session_id, [])[max(0, after) :]
+        later = [event for event in self._facts.history(session_id) if event.cursor > after]
         wanted = later if types is None else [event for event in later if event.type in types]
         return wanted[: max(0, limit)]
 
@@ -236,9 +300,9 @@ class MemoryReader:
         self, session_id: str, *, before: int | None = None, limit: int = 500
     ) -> list[StoredEvent]:
         self._refuse_closed()
-        earlier = self._facts.events.get(session_id, [])
+        earlier = self._facts.history(session_id)
         if before is not None:
-            earlier = earlier[: max(0, before - 1)]
+            earlier = [event for event in earlier if event.cursor < before]
         return earlier[-limit:] if limit > 0 else []
 
     async def total_events(self) -> int:
@@ -273,6 +337,7 @@ class MemoryStore:
         self._waiting: list[_Waiting] = []
         self._weight = 0
         self._closed = False
+        self._commits = self._writes = 0
 
     @property
     def reader(self) -> MemoryReader:
@@ -297,6 +362,9 @@ class MemoryStore:
         self._waiting.append(_Waiting(work, actor, now, weight, future))
         self._weight += weight
         return await future
+
+    def health(self) -> Health:
+        return Health(waiting=len(self._waiting), commits=self._commits, writes=self._writes)
 
     async def backup(self, target: Path) -> None:
         """Everything as lines of JSON. ``target`` must not exist."""
@@ -332,10 +400,10 @@ class MemoryStore:
         for session in self._facts.scan(Session, ("n",), {}):
             head = self._facts.geneses[session.id]
             for cursor, event in enumerate(self._facts.events.get(session.id, []), start=1):
-                head = link(head, event.data)
+                head = link(head, event.data) if event.data or cursor >= session.first else head
                 if event.cursor != cursor:
                     found.append(f"session {session.id}: event {cursor} is missing")
-            if head != self._facts.ends[session.id].head:
+            if session.first == 1 and head != self._facts.ends[session.id].head:
                 found.append(f"session {session.id}: the chain does not lead to its head")
         return found
 
@@ -347,6 +415,8 @@ class MemoryStore:
 
     def _commit(self) -> None:
         group, self._waiting, self._weight = self._waiting, [], 0
+        self._commits += 1
+        self._writes += len(group)
         events: list[StoredEvent] = []
         outcomes: list[tuple[asyncio.Future[Any], Outcome]] = []
         for waiting in group:

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from datetime import datetime
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from pushpals.protocol.errors import NotFound
 from pushpals.protocol.events import Event, Payload
 from pushpals.protocol.ids import Ids
@@ -53,15 +55,10 @@ class Transaction(ABC):
         parent_id: str | None = None,
         trace_id: str | None = None,
     ) -> Appended:
-        end = self._end(session_id)
-        if end is None:
-            raise NotFound(f"there is no session {session_id!r}", code="session.unknown")
-        event_id = self.new_id("evt")
-        cursor = end.last + 1
-        data = envelope_bytes(
+        return self._append(
             Event(
-                cursor=cursor,
-                id=event_id,
+                cursor=0,
+                id=self.new_id("evt"),
                 ts=self.stamp,
                 session_id=session_id,
                 payload=payload,
@@ -73,11 +70,21 @@ class Transaction(ABC):
                 turn_id=turn_id,
             )
         )
+
+    def adopt(self, session_id: str, event: Event) -> Appended:
+        return self._append(replace(event, session_id=session_id))
+
+    def _append(self, event: Event) -> Appended:
+        end = self._end(event.session_id)
+        if end is None:
+            raise NotFound(f"there is no session {event.session_id!r}", code="session.unknown")
+        cursor = end.last + 1
+        data = envelope_bytes(event)
         self._extend(
             End(end.row, cursor, link(end.head, data)),
-            StoredEvent(session_id=session_id, cursor=cursor, type=payload.TYPE, data=data),
+            StoredEvent(session_id=event.session_id, cursor=cursor, type=event.payload.TYPE, data=data),
         )
-        return Appended(cursor=cursor, event_id=event_id)
+        return Appended(cursor=cursor, event_id=event.id)
 
     def head(self, session_id: str) -> Head | None:
         end = self._end(session_id)

@@ -6,6 +6,7 @@ streams that resume, status codes) is tested with the real client over the real 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from pushpals.hub import (
     artifacts,
     decisions,
+    grants,
     jobs,
     landings,
     lanes,
@@ -28,6 +30,7 @@ from pushpals.hub.of import Of
 from pushpals.hub.snapshot import snapshot
 from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import (
+    AskApproval,
     CancelJob,
     Claim,
     Complete,
@@ -58,8 +61,9 @@ from pushpals.protocol.commands import (
     SetMark,
     Snapshot,
     SubmitLanding,
+    UseApproval,
 )
-from pushpals.protocol.errors import NotFound
+from pushpals.protocol.errors import Conflict, NotFound
 from pushpals.protocol.events import PROTOCOL_VERSION, Payload
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.landings import Landing, Lane
@@ -163,6 +167,25 @@ class DirectHub:
 
     async def decide(self, approval_id: str, body: Decide, *, key: str | None = None) -> Approval:
         return await self._run(decisions.decide, Of(id=approval_id, body=body), key, Approval)  # type: ignore[no-any-return]
+
+    async def ask_approval(self, ask: AskApproval, *, key: str | None = None) -> Approval:
+        return await self._run(grants.ask, ask, key, Approval)  # type: ignore[no-any-return]
+
+    async def wait_approval(self, approval_id: str, state: str, wait_s: float) -> Approval:
+        """Looks again every few milliseconds: there is no feed to wait on here."""
+        async with asyncio.timeout(wait_s + 1.0):
+            while True:
+                found = await self.hub.store.reader.get(Approval, approval_id)
+                assert found is not None
+                if found.state != state:
+                    return found
+                await asyncio.sleep(0.005)
+
+    async def use_approval(self, approval_id: str, use: UseApproval, *, key: str | None = None) -> Approval:
+        used = await self._run(grants.use, Of(id=approval_id, body=use), key, grants.Used)
+        if not used.ok:
+            raise Conflict(used.why, code=used.code)
+        return used.approval  # type: ignore[no-any-return]
 
     async def put_artifact(
         self,

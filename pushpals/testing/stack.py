@@ -126,9 +126,7 @@ class Watcher:
                     data = ""
 
     async def _take(self, cursor: int, envelope: dict[str, Any]) -> None:
-        frame = Frame(
-            cursor=cursor, type=envelope["type"], payload=envelope["payload"], envelope=envelope
-        )
+        frame = Frame(cursor=cursor, type=envelope["type"], payload=envelope["payload"], envelope=envelope)
         self.frames.append(frame)
         for seen in self._calls:
             seen(frame)
@@ -167,45 +165,41 @@ class Stack:
 
     def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """``pushpals WORDS`` in this checkout."""
-        return subprocess.run(
-            self._argv(*words), input=stdin, env=self._env(), capture_output=True, text=True, timeout=PATIENCE_S
-        )  # fmt: skip
+        argv, env = self._argv(*words), self._env()
+        return subprocess.run(argv, input=stdin, env=env, capture_output=True, text=True, timeout=PATIENCE_S)
 
     async def up(self) -> None:
         """Start, and wait until every part is there and main is known."""
-        assert self.process is None or self.process.poll() is not None
+        if self.process is not None:
+            # A killed process has no command line any more a moment before it can be waited for.
+            self.process.wait(timeout=5)
+        self.process = process = self._start()
+
+        def ready() -> bool:
+            told = self.told()
+            assert process.poll() is None, f"up has ended; see {self.log}"
+            return bool(told.get("ready")) and told["pids"]["up"] == process.pid
+
+        await _until(ready)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        argv, env = self._argv("up", "--workers", str(self.workers), "--port", str(self.port)), self._env()
         with self.log.open("ab") as log:
             self._log_began = log.tell()
-            self.process = subprocess.Popen(
-                self._argv("up", "--workers", str(self.workers), "--port", str(self.port)),
-                env=self._env(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+            # A session of its own: signals go to the supervisor alone, as Ctrl-C in a terminal would have it.
+            return subprocess.Popen(
+                argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                told = self.told()
-                if told.get("ready") and told["pids"]["up"] == self.process.pid:
-                    return
-                assert self.process.poll() is None, "up has ended"
-                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def end(self, signum: signal.Signals = signal.SIGINT) -> int:
         """Send ``up`` a signal as a terminal does, and return its exit code."""
         assert self.process is not None
         self.process.send_signal(signum)
-        async with asyncio.timeout(PATIENCE_S):
-            while (code := self.process.poll()) is None:
-                await asyncio.sleep(LOOK_AGAIN_S)
-        return code
+        return await asyncio.to_thread(self.process.wait, PATIENCE_S)
 
     async def until_said(self, words: str) -> None:
         """Wait until ``up`` has printed something since its start."""
-        async with asyncio.timeout(PATIENCE_S):
-            while words not in self.log.read_text("utf-8")[self._log_began :]:
-                await asyncio.sleep(LOOK_AGAIN_S)
+        await _until(lambda: words in self.log.read_text("utf-8")[self._log_began :])
 
     def kill(self, part: str) -> int:
         """SIGKILL a part by its name (``up`` is the supervisor). Returns the process id that died."""
@@ -239,9 +233,7 @@ class Stack:
     async def gone(self, *marks: str, within_s: float = PATIENCE_S) -> None:
         """Wait until no process of this stack is left."""
         try:
-            async with asyncio.timeout(within_s):
-                while self.processes(*marks):
-                    await asyncio.sleep(LOOK_AGAIN_S)
+            await _until(lambda: not self.processes(*marks), within_s)
         except TimeoutError:
             raise AssertionError(f"still there: {self.processes(*marks)}") from None
 
@@ -290,7 +282,16 @@ class Stack:
         return (await hub.landings(session_id="dev")).items
 
     def _argv(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "pushpals", "-C", str(self.checkout), "--data-dir", str(self.data), *words]
+        return [
+            sys.executable,
+            "-m",
+            "pushpals",
+            "-C",
+            str(self.checkout),
+            "--data-dir",
+            str(self.data),
+            *words,
+        ]
 
     def _env(self) -> dict[str, str]:
         kept = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
@@ -320,6 +321,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def _until(holds: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Wait for something that nobody tells: files and processes of others."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 def _processes(marks: tuple[bytes, ...]) -> Iterator[tuple[int, str]]:

@@ -13,20 +13,24 @@ import pytest
 
 from pushpals.client import Backoff, HubClient
 from pushpals.protocol.commands import (
+    AskApproval,
     Claim,
     Complete,
     Decide,
     Enqueue,
     Fail,
     LeaseLane,
+    MakeRule,
     MoveLanding,
     NewToken,
     NoteLanding,
+    PairDevice,
     Progress,
     RegisterWorker,
     SetLaneMode,
     SetWorkerState,
     SubmitLanding,
+    UseApproval,
 )
 from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.events import Done
@@ -53,6 +57,10 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cancel_job": ("j",), "retry_job": ("j",), "job": ("j",), "jobs": (),
     "register_worker": ("w", RegisterWorker()), "set_worker_state": ("w", SetWorkerState(state="paused")),
     "workers": (), "approvals": (), "approval": ("a",), "decide": ("a", Decide(decision="deny")),
+    "ask_approval": (AskApproval(kind="exec", action={}, attempt=1),), "wait_approval": ("a", "open", 0.0),
+    "use_approval": ("a", UseApproval(action_hash="0", attempt=1)), "revoke_approval": ("a",),
+    "audit_head": (), "pair": (PairDevice(),), "rules": (), "make_rule": (MakeRule(approval_id="a"),), "test_rule": (MakeRule(approval_id="a"),),
+    "revoke_rule": ("r",),
     "get_artifact": ("0" * 64,), "submit_landing": (LANDING,), "landings": (), "landing": ("l",),
     "move_landing": ("l", MoveLanding(fence=1, expected="queued", to="prepared")),
     "note_landing": ("l", NoteLanding(fence=1)), "cancel_landing": ("l",), "retry_landing": ("l",),

@@ -121,5 +121,3 @@ async def test_a_second_up_on_the_same_checkout_says_where_the_first_runs(start:
         assert stack.url in second.stderr
         assert stack.process is not None
         assert stack.process.poll() is None
-
-

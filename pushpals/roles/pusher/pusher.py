@@ -115,6 +115,8 @@ class SerialPusher(Role):
             await self._look_whether_green(work)
             work = await self._lane.lease()
         await self._land(work, report)
+        if report.landed:
+            await self._look_at_main()
         changed = report.again_in or report.landed or report.rejected
         self._lane.has_seen(None if changed else work)
         return report

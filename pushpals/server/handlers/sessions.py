@@ -10,9 +10,11 @@ from pushpals.hub.snapshot import snapshot
 from pushpals.protocol.commands import (
     CreateSession,
     Entry,
+    EventsPosted,
     History,
     Posted,
     PostEvent,
+    PostEvents,
     PostMessage,
     SessionCreated,
     Sessions,
@@ -82,6 +84,10 @@ class SessionEvents(Handler):
             self.types(),
             http_1_1=self.request.version != "HTTP/1.0",
         )
+        head = await self.hub.store.reader.head(session.id)
+        if head is not None:
+            # A device that keeps it is a witness: see `pushpals audit verify --witness`.
+            self.set_header("X-Audit-Head", f"{head.cursor}:{head.digest}")
         after, epoch = self._resume(), self.text("epoch")
         self.clear_header("Content-Type")
         headers = list(self._headers.get_all())
@@ -91,6 +97,14 @@ class SessionEvents(Handler):
             await stream.run(session, after, epoch)
         finally:
             stream.end("failed")
+
+    @needs("event.post")
+    async def post(self, session_id: str) -> None:
+        ask = Of(id=self.session(session_id), body=self.body(PostEvents))
+        self.site.rates.take(self.actor.token_id, len(ask.body.events))
+        self.reply(
+            await self.hub.run(sessions.post_events, ask, actor=self.actor, key=self.key, reply=EventsPosted)
+        )
 
     def _resume(self) -> int:
         """``Last-Event-ID`` wins over ``?after``: a browser keeps the URL and moves the header."""
@@ -124,6 +138,7 @@ class SessionMessage(Handler):
     @needs("message.post")
     async def post(self, session_id: str) -> None:
         ask = Of(id=self.session(session_id), body=self.body(PostMessage))
+        self.site.rates.take(self.actor.token_id)
         self.reply(await self.hub.run(sessions.message, ask, actor=self.actor, key=self.key, reply=Posted))
 
 
@@ -133,6 +148,7 @@ class SessionCommand(Handler):
     @needs("event.post")
     async def post(self, session_id: str) -> None:
         ask = Of(id=self.session(session_id), body=self.body(PostEvent))
+        self.site.rates.take(self.actor.token_id)
         self.reply(await self.hub.run(sessions.command, ask, actor=self.actor, key=self.key, reply=Posted))
 
 

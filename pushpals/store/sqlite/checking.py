@@ -16,6 +16,7 @@ MOST = 100
 class _History(NamedTuple):
     row: int
     id: str
+    first: int
     last: int
     epoch: str
     head: bytes
@@ -53,7 +54,7 @@ def _history(connection: sqlite3.Connection, session: _History) -> Iterator[str]
             if seq != cursor + 1:
                 yield f"session {session.id}: events {cursor + 1} to {seq - 1} are missing"
                 head = b""
-            if head:
+            if head and (data or seq >= session.first):
                 head = link(head, data)
                 if head != expected:
                     yield f"session {session.id}: event {seq} is not the one that was written"

@@ -32,10 +32,10 @@ class Statement(NamedTuple):
 def select(
     kind: type[Wire], order: Sequence[str], where: Mapping[str, Any], limit: int = -1, skip: int = 0
 ) -> Statement:
-    """The documents that pass, each with its key and (sessions) its newest cursor."""
+    """The documents that pass, each with its key, (sessions) the ends of its history, and its number."""
     table = codec.check_filter(kind, order, where)
     conditions, values = _conditions(where)
-    last = "last" if kind is Session else "NULL"
+    last = "last, first" if kind is Session else "NULL, NULL"
     return Statement(_select(table, last, conditions, codec.total_order(order)), (*values, limit, skip))
 
 
@@ -48,7 +48,7 @@ def count(kind: type[Wire], by: str, where: Mapping[str, Any]) -> Statement:
 @cache
 def get(kind: type[Wire]) -> str:
     table = codec.table(kind)
-    last = "last" if kind is Session else "NULL"
+    last = "last, first" if kind is Session else "NULL, NULL"
     return f"SELECT doc, {last} FROM {table.name} WHERE {table.key} = ?"
 
 
@@ -73,7 +73,7 @@ def delete(kind: type[Wire]) -> str:
 def _select(table: Table, last: str, conditions: tuple[str, ...], order: tuple[str, ...]) -> str:
     by = ", ".join(f"{name[1:]} DESC" if name.startswith("-") else name for name in order)
     return (
-        f"SELECT doc, {table.key}, {last} FROM {table.name}{_where(conditions)} "
+        f"SELECT doc, {table.key}, {last}, n FROM {table.name}{_where(conditions)} "
         f"ORDER BY {by} LIMIT ? OFFSET ?"
     )
 

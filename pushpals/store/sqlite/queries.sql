@@ -40,20 +40,19 @@ WHERE n IN (SELECT n FROM answers ORDER BY n LIMIT 500) AND created_at < ?;
 
 -- name: events_after
 -- The next events of a session after a cursor.
-SELECT e.seq, e.type, e.data FROM events e
-WHERE e.session = (SELECT n FROM sessions WHERE id = ?) AND e.seq > ? ORDER BY e.seq LIMIT ?;
+SELECT e.seq, e.type, e.data FROM sessions s CROSS JOIN events e ON e.session = s.n
+WHERE s.id = ? AND e.seq > max(?, s.first - 1) ORDER BY e.seq LIMIT ?;
 
 -- name: events_after_of
 -- The same, of some types only (a JSON array).
-SELECT e.seq, e.type, e.data FROM events e
-WHERE e.session = (SELECT n FROM sessions WHERE id = ?) AND e.seq > ?
-  AND e.type IN (SELECT value FROM json_each(?))
+SELECT e.seq, e.type, e.data FROM sessions s CROSS JOIN events e ON e.session = s.n
+WHERE s.id = ? AND e.seq > max(?, s.first - 1) AND e.type IN (SELECT value FROM json_each(?))
 ORDER BY e.seq LIMIT ?;
 
 -- name: events_before
 -- The newest events of a session before a cursor, newest first.
-SELECT e.seq, e.type, e.data FROM events e
-WHERE e.session = (SELECT n FROM sessions WHERE id = ?) AND e.seq < ? ORDER BY e.seq DESC LIMIT ?;
+SELECT e.seq, e.type, e.data FROM sessions s CROSS JOIN events e ON e.session = s.n
+WHERE s.id = ? AND e.seq < ? AND e.seq >= s.first ORDER BY e.seq DESC LIMIT ?;
 
 -- name: total_events
 -- How many events were ever appended.
@@ -61,7 +60,7 @@ SELECT coalesce(sum(last), 0) FROM sessions;
 
 -- name: histories
 -- Every session with what its history should add up to.
-SELECT n, id, last, epoch, head FROM sessions ORDER BY n;
+SELECT n, id, first, last, epoch, head FROM sessions ORDER BY n;
 
 -- name: chain_after
 -- A stretch of one session's chain.
@@ -70,3 +69,52 @@ SELECT seq, data, h FROM events WHERE session = ? AND seq > ? AND seq <= ? ORDER
 -- name: claimed_without_lease
 -- Jobs that claim to be held by somebody who could never lose them.
 SELECT id FROM jobs WHERE state = 'claimed' AND (lease_until IS NULL OR worker_id IS NULL) ORDER BY n;
+
+-- name: span_of_session
+-- A session's row and the ends of its history, as they are in the table.
+SELECT n, last, first FROM sessions WHERE id = ?;
+
+-- name: give_up
+-- The history of a session begins here from now on.
+UPDATE sessions SET first = ? WHERE n = ?;
+
+-- name: bodies_before
+-- Events that were given up and still have their bodies, oldest first.
+SELECT seq, n, type, data FROM events WHERE session = ? AND seq < ? AND data <> x'' ORDER BY seq LIMIT ?;
+
+-- name: erase_body
+-- The body goes; place, type and link of the chain stay.
+UPDATE events SET data = x'' WHERE session = ? AND seq = ?;
+
+-- name: searched
+-- The number of the newest event that the search knows.
+SELECT n FROM searched;
+
+-- name: now_searched
+-- The search knows everything up to here.
+UPDATE searched SET n = ?;
+
+-- name: events_to_search
+-- What came since, of the types that can be found (a JSON array).
+SELECT n, session, type, data FROM events
+WHERE n > ? AND n <= ? AND type IN (SELECT value FROM json_each(?)) AND data <> x'' ORDER BY n;
+
+-- name: make_searchable
+-- The words of one event.
+INSERT INTO words (rowid, place, text) VALUES (?, ?, ?);
+
+-- name: make_unsearchable
+-- The index keeps no text, so what is to be forgotten must be said once more.
+INSERT INTO words (words, rowid, place, text) VALUES ('delete', ?, ?, ?);
+
+-- name: search
+-- Events of a session by their words, newest first.
+SELECT e.seq, e.type, e.data FROM words CROSS JOIN events e ON e.n = words.rowid
+WHERE words MATCH ? AND e.session = ? AND e.seq < ? AND e.data <> x'' ORDER BY words.rowid DESC LIMIT ?;
+
+-- name: search_of
+-- The same, of some types only (a JSON array).
+SELECT e.seq, e.type, e.data FROM words CROSS JOIN events e ON e.n = words.rowid
+WHERE words MATCH ? AND e.session = ? AND e.seq < ? AND e.data <> x''
+  AND e.type IN (SELECT value FROM json_each(?))
+ORDER BY words.rowid DESC LIMIT ?;

@@ -15,8 +15,8 @@ import aiosqlite
 import msgspec
 
 from pushpals.protocol.jobs import Wire
-from pushpals.store import codec
-from pushpals.store.base import MAX_FIND, Head, StoreClosed, StoredEvent
+from pushpals.store import codec, words
+from pushpals.store.base import MAX_FIND, Before, Head, Page, StoreClosed, StoredEvent
 from pushpals.store.sqlite import finding
 from pushpals.store.sqlite.connecting import BUSY_S
 from pushpals.store.sqlite.errors import translated
@@ -35,6 +35,9 @@ _AFTER_OF = sql("events_after_of")
 _BEFORE = sql("events_before")
 _TOTAL = sql("total_events")
 _END = sql("end_of_session")
+_SPAN = sql("span_of_session")
+_SEARCH = sql("search")
+_SEARCH_OF = sql("search_of")
 
 
 class SqliteReader:
@@ -65,8 +68,8 @@ class SqliteReader:
             await connection.close()
 
     async def get(self, kind: type[R], key: str) -> R | None:
-        for doc, last in await self._rows(finding.get(kind), (key,)):
-            return codec.decode(kind, doc, last)
+        for doc, last, first in await self._rows(finding.get(kind), (key,)):
+            return codec.decode(kind, doc, last, first)
         return None
 
     async def find(
@@ -81,7 +84,45 @@ class SqliteReader:
     ) -> list[R]:
         skip = min(max(0, skip), codec.MAX_INTEGER)
         text, values = finding.select(kind, order, where, codec.clamp(limit), skip)
-        return [codec.decode(kind, doc, last) for doc, _, last in await self._rows(text, values)]
+        rows = await self._rows(text, values)
+        return [codec.decode(kind, doc, last, first) for doc, _, last, first, _ in rows]
+
+    async def page(
+        self, kind: type[R], /, *, before: int | None = None, limit: int = 100, **where: Any
+    ) -> Page[R]:
+        limit = max(1, codec.clamp(limit))
+        if before is not None:
+            where["n"] = Before(min(max(0, before), codec.MAX_INTEGER))
+        text, values = finding.select(kind, ("-n",), where, limit)
+        rows = await self._rows(text, values)
+        items = [codec.decode(kind, doc, last, first) for doc, _, last, first, _ in rows]
+        return Page(items=items, next=rows[-1][4] if len(rows) == limit else None)
+
+    async def search(
+        self,
+        session_id: str,
+        query: str,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        types: Sequence[str] | None = None,
+    ) -> list[StoredEvent]:
+        wanted = words.terms(query)
+        spans = await self._rows(_SPAN, (session_id,))
+        if not wanted or not spans:
+            return []
+        session = spans[0][0]
+        # Each word in quotes, so that none is an operator; the place keeps other sessions out.
+        quoted = " AND ".join(f'"{w[:-1]}"*' if w.endswith("*") else f'"{w}"' for w in wanted)
+        match = f'place : "s{session}" AND text : ({quoted})'
+        end = codec.MAX_INTEGER if before is None else min(max(0, before), codec.MAX_INTEGER)
+        limit = codec.clamp(limit)
+        if types is None:
+            rows = await self._rows(_SEARCH, (match, session, end, limit))
+        else:
+            listed = msgspec.json.encode(list(types)).decode()
+            rows = await self._rows(_SEARCH_OF, (match, session, end, listed, limit))
+        return _events(session_id, rows)
 
     async def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         text, values = finding.count(kind, by, where)

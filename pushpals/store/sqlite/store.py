@@ -19,12 +19,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 from typing import TypeVar
 
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.records import Actor
 from pushpals.store.asking import Answer, Question
-from pushpals.store.base import DEFAULT_WEIGHT, OnCommit, StoreClosed, StoreUnreadable, Tx
+from pushpals.store.base import DEFAULT_WEIGHT, Health, OnCommit, StoreClosed, StoreUnreadable, Tx
 from pushpals.store.sqlite import checking
 from pushpals.store.sqlite.checkpoint import Checkpointer
 from pushpals.store.sqlite.connecting import (
@@ -136,6 +137,23 @@ class SqliteStore:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.offer(Write(work, actor, now, weight, future))
         return await future
+
+    def health(self) -> Health:
+        writer = self._writer
+        began = writer.began
+        return Health(
+            waiting=len(self._waiting),
+            stuck_s=0.0 if began is None else max(0.0, monotonic() - began),
+            commits=writer.commits,
+            writes=writer.writes,
+            commit_s=writer.commit_s,
+            slowest_s=writer.slowest_s,
+            size_bytes=sum(
+                file.stat().st_size
+                for file in (self._path, self._path.with_name(f"{self._path.name}-wal"))
+                if file.exists()
+            ),
+        )
 
     async def backup(self, target: Path) -> None:
         """A copy in one step. In several steps it would begin anew with every commit and never end."""

@@ -12,11 +12,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
+
+from pushpals.protocol.errors import NotFound
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Actor, Session
 from pushpals.protocol.times import stamp
-from pushpals.store import codec
+from pushpals.store import codec, words
 from pushpals.store.base import ANSWERS_KEPT_S, MAX_FIND, Remembered, StoredEvent
 from pushpals.store.chain import genesis
 from pushpals.store.sqlite import finding
@@ -26,6 +29,17 @@ from pushpals.store.transaction import End, Transaction
 R = TypeVar("R", bound=Wire)
 
 _END = sql("end_of_session")
+_SPAN = sql("span_of_session")
+_GIVE_UP = sql("give_up")
+_BODIES = sql("bodies_before")
+_ERASE = sql("erase_body")
+_SEARCHED = sql("searched")
+_NEWEST = sql("newest_number")
+_TO_SEARCH = sql("events_to_search")
+_FIND = sql("make_searchable")
+_UNFIND = sql("make_unsearchable")
+_NOW_SEARCHED = sql("now_searched")
+_SEARCHED_TYPES = msgspec.json.encode(sorted(words.SEARCHED)).decode()
 _PUT_SESSION = sql("put_session")
 _RECALL = sql("recall")
 _FORGET = sql("forget")
@@ -60,20 +74,20 @@ class SqliteTx(Transaction):
 
     def get(self, kind: type[R], key: str) -> R | None:
         row = self._connection.execute(finding.get(kind), (key,)).fetchone()
-        return None if row is None else self._read(kind, row[0], key, row[1])
+        return None if row is None else self._read(kind, row[0], key, row[1], row[2])
 
     def find(
         self, kind: type[R], /, *, order: Sequence[str] = ("n",), limit: int = MAX_FIND, **where: Any
     ) -> list[R]:
         text, values = finding.select(kind, order, where, codec.clamp(limit))
         rows = self._connection.execute(text, values).fetchall()
-        return [self._read(kind, doc, key, last) for doc, key, last in rows]
+        return [self._read(kind, doc, key, last, first) for doc, key, last, first, _ in rows]
 
     def scan(self, kind: type[R], /, *, order: Sequence[str] = ("n",), **where: Any) -> Iterator[R]:
         text, values = finding.select(kind, order, where)
         cursor = self._connection.execute(text, values)
         self._scans.append(cursor)
-        return (self._read(kind, doc, key, last) for doc, key, last in cursor)
+        return (self._read(kind, doc, key, last, first) for doc, key, last, first, _ in cursor)
 
     def count(self, kind: type[Wire], by: str, /, **where: Any) -> dict[str, int]:
         text, values = finding.count(kind, by, where)
@@ -96,6 +110,38 @@ class SqliteTx(Transaction):
             self._group.ends.pop(key)
         self._save()
         self._connection.execute(finding.delete(kind), (key,))
+
+    def erase(self, session_id: str, first: int, *, limit: int = 500) -> int:
+        row = self._connection.execute(_SPAN, (session_id,)).fetchone()
+        if row is None:
+            raise NotFound(f"there is no session {session_id!r}", code="session.unknown")
+        session, last, was = row
+        first = max(was, min(first, last + 1))
+        self._save()
+        self._connection.execute(_GIVE_UP, (first, session))
+        bodies = self._connection.execute(_BODIES, (session, first, max(0, limit))).fetchall()
+        (searched,) = self._connection.execute(_SEARCHED).fetchone()
+        for seq, n, kind, data in bodies:
+            if n <= searched and (text := words.text_of(kind, data)):
+                self._connection.execute(_UNFIND, (n, f"s{session}", text))
+            self._connection.execute(_ERASE, (session, seq))
+        return len(bodies)
+
+    def index(self, *, limit: int = 1_000) -> int:
+        (searched,) = self._connection.execute(_SEARCHED).fetchone()
+        # Events of this very group are not in the table yet; the next call finds them.
+        (newest,) = self._connection.execute(_NEWEST).fetchone()
+        until = min(newest, searched + max(0, limit))
+        if until == searched:
+            return 0
+        self._save()
+        for n, session, kind, data in self._connection.execute(
+            _TO_SEARCH, (searched, until, _SEARCHED_TYPES)
+        ).fetchall():
+            if text := words.text_of(kind, data):
+                self._connection.execute(_FIND, (n, f"s{session}", text))
+        self._connection.execute(_NOW_SEARCHED, (until,))
+        return int(until - searched)
 
     def recall(self, key: str) -> Remembered | None:
         row = self._connection.execute(_RECALL, (key, oldest_answer(self.now))).fetchone()
@@ -149,10 +195,10 @@ class SqliteTx(Transaction):
         group.events.append(event)
         group.rows.append((end.row, end.last, group.number, event.type, event.data, end.head))
 
-    def _read(self, kind: type[R], doc: str, key: str, last: int | None) -> R:
+    def _read(self, kind: type[R], doc: str, key: str, last: int | None, first: int | None) -> R:
         if last is not None and (end := self._group.ends.get(key)) is not None:
             last = end.last
-        return codec.decode(kind, doc, last)
+        return codec.decode(kind, doc, last, first)
 
     def _save(self) -> None:
         self._group.changes += 1

@@ -38,6 +38,9 @@ class WaitingWrites:
         self._closed = False
         self._changed = Condition()
 
+    def __len__(self) -> int:
+        return len(self._writes)
+
     def offer(self, write: Write) -> None:
         """Queue a write; raises :class:`StoreBusy` or :class:`StoreClosed` at once."""
         with self._changed:

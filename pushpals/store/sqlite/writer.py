@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
 from threading import Thread
+from time import monotonic
 from typing import Any, cast
 
 from pushpals.protocol.ids import Ids
@@ -55,16 +56,29 @@ class Writer:
         self._ends: dict[str, End] = {}
         (self._number,) = connection.execute(_NEWEST).fetchone()
         self._groups = 0
+        self.writes = 0
+        self.commit_s = self.slowest_s = 0.0
+        self.began: float | None = None
+        """When the group under way was begun, by the monotonic clock."""
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = Thread(target=self._run, name="pushpals-store-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def commits(self) -> int:
+        return self._groups
+
     def _run(self) -> None:
         group: list[Write] = []
         try:
             while group := self._waiting.take():
+                self.began = began = monotonic()
                 outcomes, events = self._commit(group)
+                self.began, took = None, monotonic() - began
+                self.writes += len(group)
+                self.commit_s += took
+                self.slowest_s = max(self.slowest_s, took)
                 self._tell(self._settle, outcomes, events)
         except BaseException as error:
             # A bug of ours. Nobody may wait for ever for what the writer cannot do any more.

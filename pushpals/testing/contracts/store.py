@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.errors import NotFound
 from pushpals.protocol.events import Done, JobLog, Log, Message
 from pushpals.protocol.jobs import Attempt, Job, JobState, Wire
@@ -120,6 +120,10 @@ def one_of_each() -> list[Wire]:
             sha256="a" * 64, size=1, kind="patch", media_type="text/plain", created_at=STAMP, job_id="job-1"
         ),
         Mark(id="s/buddy", session_id="s", reader="buddy", cursor=3, updated_at=STAMP, data={"a": [1]}),
+        RememberedRule(
+            id="rule-1", verdict="allow", shape={"argv": ["true"]}, shape_hash="0" * 64, label="always true",
+            created_at=STAMP, created_by="client:ada",
+        ),
     ]  # fmt: skip
 
 
@@ -812,3 +816,110 @@ async def everything(store: Store) -> dict[str, Any]:
         facts[f"head of {session.id}"] = await store.reader.head(session.id)
     facts["total"] = await store.reader.total_events()
     return facts
+
+    # --- pages, search, retention, adopted events ---------------------------------------------------
+
+    async def test_pages_lead_on_without_a_repeat_while_records_come(self, bench: Bench) -> None:
+        await bench.put(SESSION, *(job(f"job-{n}") for n in range(5)))
+        first = await bench.store.reader.page(Job, limit=2)
+        await bench.put(job("job-new"))
+        second = await bench.store.reader.page(Job, limit=2, before=first.next)
+        third = await bench.store.reader.page(Job, limit=2, before=second.next, state="pending")
+
+        pages = [[each.id for each in page.items] for page in (first, second, third)]
+        assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
+        assert third.next is None
+
+    async def test_words_are_found_newest_first_and_in_their_session_only(self, bench: Bench) -> None:
+        await bench.put(SESSION, Session(id="other", created_at=STAMP, epoch="e2"))
+        await bench.say("Fix the Parser", "the parser's café", "nothing", "PARSER-fix again")
+        await bench.say("fix the parser here", session="other")
+        while await bench.write(lambda tx: tx.index(limit=2)):
+            pass
+
+        async def search(query: str, **options: Any) -> list[int]:
+            return [e.cursor for e in await bench.store.reader.search("s", query, **options)]
+
+        assert await search("parser fix") == [4, 1]
+        assert await search("parser", before=4) == [2, 1]
+        assert await search("parser", limit=1) == [4]
+        assert await search("cafe") == [2]
+        assert await search("pars") == []
+        assert await search("pars*") == [4, 2, 1]
+        assert await search("parser", types=("error",)) == []
+        assert await search('" OR NEAR(place) -') == []
+        assert await search("") == []
+        assert await bench.store.reader.search("unknown", "parser") == []
+
+    async def test_what_is_given_up_is_gone_from_every_read_and_the_chain_still_holds(
+        self, bench: Bench
+    ) -> None:
+        await bench.put(SESSION)
+        await bench.say(*(f"text {n}" for n in range(1, 8)))
+        while await bench.write(lambda tx: tx.index()):
+            pass
+        head = await bench.store.reader.head("s")
+
+        erased = [await bench.write(lambda tx: tx.erase("s", 5, limit=3)) for _ in range(3)]
+
+        reader = bench.store.reader
+        session = await reader.get(Session, "s")
+        assert session is not None
+        assert (erased, session.first, session.last) == ([3, 1, 0], 5, 7)
+        assert [e.cursor for e in await reader.events("s")] == [5, 6, 7]
+        assert [e.cursor for e in await reader.tail("s")] == [5, 6, 7]
+        assert [e.cursor for e in await reader.search("s", "text")] == [7, 6, 5]
+        assert await reader.head("s") == head
+        assert await bench.store.check() == []
+        assert await bench.write(lambda tx: tx.erase("s", 2)) == 0
+        assert await bench.write(lambda tx: tx.erase("s", 99)) == 3
+        session = await reader.get(Session, "s")
+        assert session is not None
+        assert session.first == 8
+        await bench.say("goes on")
+        assert [e.cursor for e in await reader.events("s")] == [8]
+        assert await bench.store.check() == []
+        with pytest.raises(NotFound):
+            await bench.write(lambda tx: tx.erase("unknown", 1))
+
+    async def test_what_could_not_be_erased_is_still_there(self, bench: Bench) -> None:
+        await bench.put(SESSION)
+        await bench.say("one", "two")
+
+        def work(tx: Tx) -> None:
+            tx.erase("s", 2)
+            raise Oops
+
+        with pytest.raises(Oops):
+            await bench.write(work)
+        session = await bench.store.reader.get(Session, "s")
+        assert session is not None
+        assert session.first == 1
+        assert len(await bench.store.reader.events("s")) == 2
+
+    async def test_an_adopted_event_keeps_its_id_its_time_and_its_speaker(self, bench: Bench) -> None:
+        await bench.put(SESSION, Session(id="fork", created_at=STAMP, epoch="e2"))
+        await bench.say("hello")
+        (stored,) = await bench.store.reader.events("s")
+        event = read_event(stored.data, stored.cursor)
+
+        put = await bench.write(lambda tx: tx.adopt("fork", event), now=NOW + timedelta(hours=1))
+
+        (copy,) = await bench.store.reader.events("fork")
+        assert read_event(copy.data, 1) == msgspec.structs.replace(event, session_id="fork")
+        assert (put.cursor, put.event_id) == (1, event.id)
+
+    async def test_the_ends_of_a_history_are_the_stores_own(self, bench: Bench) -> None:
+        await bench.put(SESSION)
+        await bench.say("one", "two")
+        await bench.put(msgspec.structs.replace(SESSION, first=2, last=77))
+        session = await bench.store.reader.get(Session, "s")
+        assert session is not None
+        assert (session.first, session.last) == (1, 2)
+
+    async def test_the_writer_says_how_it_does(self, bench: Bench) -> None:
+        await bench.put(SESSION)
+        health = bench.store.health()
+        assert (health.waiting, health.stuck_s) == (0, 0.0)
+        assert health.commits >= 1
+        assert health.writes >= 1

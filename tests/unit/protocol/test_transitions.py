@@ -38,6 +38,7 @@ APPROVAL = """
     approved consume consumed
     approved expire  expired
     approved void    void
+    consumed void    void
 """
 
 

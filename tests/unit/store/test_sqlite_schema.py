@@ -43,9 +43,9 @@ def test_every_named_query_fits_the_schema(connection: sqlite3.Connection, name:
 
 def test_every_record_has_its_table_and_columns(connection: sqlite3.Connection) -> None:
     for kind, table in RECORDS.items():
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")]
-        extra = ["last", "epoch", "head"] if kind is Session else []
-        assert columns == ["n", table.key, *table.columns, *extra, "doc"]
+        columns = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+        extra = ["last", "first", "epoch", "head"] if kind is Session else []
+        assert columns == {"n", table.key, *table.columns, *extra, "doc"}
         if kind is not Session:
             connection.execute(f"EXPLAIN {finding.put(kind)}", (None,) * (len(table.columns) + 2))
         connection.execute(f"EXPLAIN {finding.delete(kind)}", ("x",))
@@ -60,10 +60,13 @@ def test_every_record_has_its_table_and_columns(connection: sqlite3.Connection) 
         ("newest_number", "SEARCH events USING COVERING INDEX sqlite_autoindex_events_1"),
         ("events_after", "SEARCH e USING PRIMARY KEY (session=? AND seq>?)"),
         ("events_after_of", "SEARCH e USING PRIMARY KEY (session=? AND seq>?)"),
-        ("events_before", "SEARCH e USING PRIMARY KEY (session=? AND seq<?)"),
+        ("events_before", "SEARCH e USING PRIMARY KEY (session=? AND seq>? AND seq<?)"),
         ("chain_after", "SEARCH events USING PRIMARY KEY (session=? AND seq>? AND seq<?)"),
         ("recall", "SEARCH answers USING INDEX sqlite_autoindex_answers_1 (key=?)"),
         ("forget", "SEARCH answers USING INDEX sqlite_autoindex_answers_1 (key=?)"),
+        ("search", "SEARCH e USING INDEX sqlite_autoindex_events_1 (n=? AND session=? AND seq<?)"),
+        ("bodies_before", "SEARCH events USING PRIMARY KEY (session=? AND seq<?)"),
+        ("events_to_search", "SEARCH events USING INDEX sqlite_autoindex_events_1 (n>? AND n<?)"),
         ("prune_answers", "SEARCH answers USING INTEGER PRIMARY KEY (rowid=?)"),
     ],
 )
@@ -77,8 +80,10 @@ def test_hot_queries_go_by_an_index(connection: sqlite3.Connection, name: str, i
 @pytest.mark.parametrize(
     ("kind", "order", "where", "index", "sorts"),
     [
-        (Job, ("-rank", "n"), {"state": "pending"}, "jobs_pending", False),
-        (Job, ("-rank", "n"), {"state": "pending", "kind": ("fix", "look")}, "jobs_pending", False),
+        (Job, ("due", "n"), {"state": "pending"}, "jobs_turns", False),
+        (Job, ("due", "n"), {"state": "pending", "kind": ("fix", "look")}, "jobs_turns", False),
+        (Job, ("-due",), {"state": "pending", "session_id": "s"}, "jobs_flows", False),
+        (Job, ("-updated_at",), {"state": ("completed", "failed", "cancelled")}, "jobs_ended", False),
         (Job, ("created_at",), {"state": "pending"}, "jobs_waiting", False),
         (Job, ("lease_until",), {"state": "claimed", "lease_until": Before(T)}, "jobs_leases", False),
         (Job, ("n",), {"state": "claimed", "worker_id": "w"}, "jobs_held", False),
@@ -157,6 +162,9 @@ def history(connection: sqlite3.Connection) -> sqlite3.Connection:
         "INSERT INTO events SELECT 77, 1, 9, type, data, h FROM events WHERE seq = 1",
         "INSERT INTO events SELECT session, 3, 9, type, data, x'00' FROM events WHERE seq = 1",
         "DELETE FROM sessions",
+        "UPDATE events SET data = x'' WHERE seq = 1",
+        "UPDATE sessions SET first = 4",
+        "UPDATE sessions SET first = 0",
         "UPDATE sessions SET last = -1",
     ],
 )
@@ -167,11 +175,27 @@ def test_history_cannot_be_changed(history: sqlite3.Connection, statement: str) 
     assert history.execute("SELECT * FROM events").fetchall() == before
 
 
+def test_the_door_lets_only_bodies_go_that_were_given_up(history: sqlite3.Connection) -> None:
+    history.execute("UPDATE sessions SET first = 2")
+    with pytest.raises(sqlite3.IntegrityError):
+        history.execute("UPDATE events SET data = x'', h = zeroblob(32), type = 'x' WHERE seq = 1")
+    with pytest.raises(sqlite3.IntegrityError):
+        history.execute("DELETE FROM events WHERE seq = 1")
+    with pytest.raises(sqlite3.IntegrityError):
+        history.execute("UPDATE events SET data = x'' WHERE seq = 2")
+    with pytest.raises(sqlite3.IntegrityError):
+        history.execute("UPDATE sessions SET first = 1")
+
+    history.execute("UPDATE events SET data = x'' WHERE seq = 1")
+
+    assert history.execute("SELECT seq, data FROM events ORDER BY seq").fetchall() == [(1, b""), (2, b"{}")]
+
+
 @pytest.mark.parametrize("table", ["jobs", "approvals", "landings", "workers"])
 def test_states_are_those_of_the_vocabulary(connection: sqlite3.Connection, table: str) -> None:
     (record,) = (each for each in one_of_each() if RECORDS[type(each)].name == table)
     columns = RECORDS[type(record)].columns
-    values = dict.fromkeys(columns, "x") | {"rank": 1, "state": "asleep"}
+    values = dict.fromkeys(columns, "x") | {"rank": 1, "due": 1, "state": "asleep"}
     with pytest.raises(sqlite3.IntegrityError, match="CHECK constraint failed"):
         connection.execute(finding.put(type(record)), ("id", *(values[name] for name in columns), "{}"))
 
