@@ -116,7 +116,7 @@ def _show(app: App, folder: Path, *, yes: bool, keep: bool) -> str:
             "\nYour checkout was not touched: not its files, index or branch. Get the work with: git pull"
         )
         if keep:
-            call = f"pushpals -C {checkout} --data-dir {inner.state.root}"
+            call = f"{Path(sys.executable).with_name('pushpals')} -C {checkout} --data-dir {inner.state.root}"
             click.echo(
                 f"\nEverything still runs.\n  {call} log --job {last.job_id}\n  {call} open\n  {call} down"
             )

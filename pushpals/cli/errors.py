@@ -78,6 +78,8 @@ def as_failure(error: Exception) -> Failed | None:
             return Failed(str(error), USAGE, "usage")
         case BrokenPart():
             return Failed(str(error), USAGE, "broken_part")
+        case TimeoutError():
+            return Failed("it took too long; see the logs in the data directory", NEGATIVE, "timeout")
         case AlreadyRuns():
             return Failed(f"another `pushpals up` holds {error}", NEGATIVE, "already_runs")
         case _:

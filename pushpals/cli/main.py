@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
@@ -36,7 +37,8 @@ COMMANDS: dict[str, Row] = {
     "buddy": Row("parts:buddy", _RUN, "Run only the Remote Buddy."),
     "worker": Row("parts:worker", _RUN, "Run only one worker."),
     "pusher": Row("parts:pusher", _RUN, "Run only the serial-pusher."),
-    "local": Row("parts:local", _RUN, "Run only the Local Buddy, who reads your checkout."),
+    "lab": Row("lab:lab", _RUN, "Start JupyterLab on this repository, with the console open."),
+    "local": Row("parts:local", _RUN, "Run the Local Buddy: answers about your checkout, changes nothing."),
     "say": Row("say:say", _TALK, "Say something to the team."),
     "tail": Row("tail:tail", _TALK, "Follow the conversation and the work, live."),
     "search": Row("search:search", _TALK, "Find what people and agents said."),
@@ -51,11 +53,16 @@ COMMANDS: dict[str, Row] = {
         "approvals:approve", _DECIDE, "See the exact diff and its evidence, say yes, and watch it land."
     ),
     "deny": Row("approvals:deny", _DECIDE, "Say no; nothing moves."),
-    "landing": Row("landing:landing", _DECIDE, "List, show, cancel or retry landings."),
-    "queue": Row("queue:queue", _OPERATE, "Show, pause, freeze or resume the merge queue."),
+    "revoke": Row("approvals:revoke", _DECIDE, "Take a yes to a command back."),
+    "landing": Row("landing:landing", _DECIDE, "List, show, cancel, retry or revert landings."),
+    "why": Row("why:why", _LOOK, "Tell where a line of main comes from: job, words, approval, receipts."),
+    "queue": Row("queue:queue", _OPERATE, "Show, pause, drain, freeze or resume the merge queue."),
     "workers": Row("workers:workers", _OPERATE, "List workers; drain, pause or resume one."),
     "token": Row("token:token", _OPERATE, "Make, list and revoke tokens."),
     "sandbox": Row("sandbox:sandbox", _OPERATE, "Probe the sandbox, or run a command in it."),
+    "rules": Row("rules:rules", _DECIDE, "List, try, add and revoke standing answers to commands."),
+    "pair": Row("pair:pair", _OPERATE, "Log a phone in with a one-time code or QR code."),
+    "audit": Row("audit:audit", _OPERATE, "Verify, export and show the audit trail."),
     "policy": Row("policy:policy", _OPERATE, "Check, show, test and explain the policy."),
     "db": Row("db:db", _OPERATE, "Back up, check, restore and compact the hub's database."),
     "open": Row("open:open_", _OPERATE, "Print the address to open in a browser."),
@@ -101,21 +108,26 @@ class LazyGroup(click.Group):
                 formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.UsageError, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            from pushpals.cli.errors import as_failure
+        return ended_well(ctx, lambda: super(LazyGroup, self).invoke(ctx))
 
-            leaves = _leaves(error) if isinstance(error, ExceptionGroup) else [error]
-            failure = next((found for leaf in leaves if (found := as_failure(leaf)) is not None), None)
-            if failure is None:
-                raise
-            failure.as_json = bool(ctx.meta.get("pushpals.json"))
-            if failure is error:
-                raise
-            raise failure from error
+
+def ended_well(ctx: click.Context, call: Callable[[], Any]) -> Any:
+    """Call, and turn an error that means something to a person into an exit code and a sentence."""
+    try:
+        return call()
+    except (click.UsageError, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        from pushpals.cli.errors import as_failure
+
+        leaves = _leaves(error) if isinstance(error, ExceptionGroup) else [error]
+        failure = next((found for leaf in leaves if (found := as_failure(leaf)) is not None), None)
+        if failure is None:
+            raise
+        failure.as_json = bool(ctx.meta.get("pushpals.json"))
+        if failure is error:
+            raise
+        raise failure from error
 
 
 @click.group(

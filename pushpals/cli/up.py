@@ -24,7 +24,7 @@ import httpx
 
 from pushpals.cli import checkout
 from pushpals.cli.app import App, pass_app, run, safe_line
-from pushpals.cli.errors import NEGATIVE, NO_SANDBOX, Failed, NotRunning
+from pushpals.cli.errors import NEGATIVE, NO_SANDBOX, USAGE, Failed, NotRunning
 from pushpals.cli.render import Lines
 from pushpals.cli.state import AlreadyRuns, Running, is_alive
 from pushpals.cli.supervisor import Part, bound_to_this_process, die_with_parent
@@ -116,7 +116,14 @@ class _Team:
         self.hurried = False
         self._ready = False
         self.port = app.settings.port or free_port(app.settings.host, USUAL_PORT)
-        self.url = f"http://{app.settings.host}:{self.port}"
+        if not can_bind(app.settings.host, self.port):
+            raise Failed(
+                f"port {self.port} of {app.settings.host} is taken; name another, or 0 for a free one",
+                USAGE,
+                "port",
+            )
+        host = app.settings.host
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
         names = ["buddy", *(f"worker-{n}" for n in range(1, app.settings.workers + 1))]
         names += ["pusher"] if pusher else []
         names += ["local"] if local else []
@@ -149,6 +156,8 @@ class _Team:
             for task in keepers.values():
                 task.cancel()
             await asyncio.gather(*keepers.values(), return_exceptions=True)
+            for part in keepers:
+                part.kill()  # one that was being started while everything ended
             self.state.forget_running()
 
     async def ready(self) -> None:
@@ -305,6 +314,9 @@ def part_environment(app: App, role: str) -> dict[str, str]:
     kept |= {name: value for name, value in app.env.items() if name.startswith("PUSHPALS_")}
     for name in ("PUSHPALS_TOKEN", "PUSHPALS_URL", "PUSHPALS_DATA_DIR", *_GIT_ENVIRONMENT):
         kept.pop(name, None)
+    if role == "worker":
+        passed = {name for agent in app.settings.agents.values() for name in agent.pass_env}
+        kept |= {name: app.env[name] for name in passed if name in app.env}
     if role in ("worker", "pusher"):
         kept |= {name: app.env[name] for name in _GIT_ENVIRONMENT if name in app.env}
     return kept
@@ -312,12 +324,23 @@ def part_environment(app: App, role: str) -> dict[str, str]:
 
 def free_port(host: str, wanted: int) -> int:
     """``wanted`` if nobody listens there, else any free one."""
-    for port in (wanted, 0):
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    raise Failed(f"no port can be bound on {host}")
+    if can_bind(host, wanted):
+        return wanted
+    with socket.create_server((host, 0), family=_family(host)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def can_bind(host: str, port: int) -> bool:
+    """Whether the port can be listened on, as far as a look can tell."""
+    try:
+        with socket.create_server((host, port), family=_family(host)):
+            return True
+    except OSError:
+        return False
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def start_detached(app: App, *, pusher: bool = True, local: bool = False, bound: bool = False) -> Running:

@@ -33,10 +33,13 @@ import msgspec
 from pushpals.client.retry import RETRYABLE, Backoff
 from pushpals.client.stream import BrokenStream, Frame, FrameReader, Note, Reset, position
 from pushpals.protocol import wire
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.commands import (
     Approvals,
+    AskApproval,
     Attempts,
+    AuditHead,
+    BackTest,
     CancelJob,
     Claim,
     Claimed,
@@ -60,10 +63,15 @@ from pushpals.protocol.commands import (
     Lanes,
     LaneWork,
     LeaseLane,
+    MakeRule,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NewToken,
     NoteLanding,
     Ok,
+    PairDevice,
+    Pairing,
     Posted,
     PostEvent,
     PostEvents,
@@ -72,9 +80,14 @@ from pushpals.protocol.commands import (
     ProgressReply,
     Pruned,
     PruneSession,
+    Query,
     RegisterWorker,
     Repositories,
     RetryJob,
+    RevokeApproval,
+    Rows,
+    RuleMade,
+    Rules,
     SessionCreated,
     Sessions,
     SetLaneMode,
@@ -86,6 +99,7 @@ from pushpals.protocol.commands import (
     TicketMade,
     TokenMade,
     Tokens,
+    UseApproval,
     WorkerReply,
     Workers,
 )
@@ -151,7 +165,7 @@ class HubClient:
             timeout=httpx.Timeout(timeout_s),
             limits=httpx.Limits(max_connections=256, max_keepalive_connections=20),
             transport=transport,
-            verify=verify or _trust(self.url),
+            verify=verify or trust(self.url),
             # A proxy named in the environment must never be handed the token of a hub on loopback.
             trust_env=False,
         )
@@ -460,6 +474,26 @@ class HubClient:
                 elif item.event == "":
                     yield _event(item, session_id)
 
+    async def query(
+        self, sql: str, *, values: Mapping[str, Any] | None = None, limit: int = 1_000, timeout_s: float = 5.0
+    ) -> Rows:
+        """Ask the history of all sessions that the token may see, in SQL (``docs/reference/sql.md``)."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", "/query", body, Rows, wait_s=timeout_s)
+
+    async def query_session(
+        self,
+        session_id: str,
+        sql: str,
+        *,
+        values: Mapping[str, Any] | None = None,
+        limit: int = 1_000,
+        timeout_s: float = 5.0,
+    ) -> Rows:
+        """Ask the history of one session in SQL."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", f"/sessions/{_part(session_id)}/query", body, Rows, wait_s=timeout_s)
+
     # --- jobs ---------------------------------------------------------------------------------------
 
     async def enqueue(self, job: Enqueue, *, key: str | None = None) -> Enqueued:
@@ -570,6 +604,54 @@ class HubClient:
         reply = await self._send("POST", f"/approvals/{_part(approval_id)}", decide, Decided, key)
         return reply.approval
 
+    async def ask_approval(self, ask: AskApproval, *, key: str | None = None) -> Approval:
+        """Ask about one exact command of a job that this worker holds."""
+        return (await self._send("POST", "/approvals", ask, Decided, key)).approval
+
+    async def wait_approval(self, approval_id: str, state: str, wait_s: float) -> Approval:
+        """The question as it is once its state is not ``state`` any more, or when the time is up."""
+        response = await self._request(
+            "GET",
+            f"/approvals/{_part(approval_id)}",
+            {"not": state, "waitS": int(wait_s)},
+            timeout_s=self._timeout_s + wait_s,
+        )
+        return wire.decode(response.content, Approval)
+
+    async def use_approval(self, approval_id: str, use: UseApproval, *, key: str | None = None) -> Approval:
+        """Use a yes, once, right before what it is about runs. Raises Conflict when nothing may run."""
+        reply = await self._send("POST", f"/approvals/{_part(approval_id)}/consume", use, Decided, key)
+        return reply.approval
+
+    async def revoke_approval(self, approval_id: str, reason: str | None = None) -> Approval:
+        """Take a yes back; connections that it opened end."""
+        body = RevokeApproval(reason=reason)
+        return (await self._send("POST", f"/approvals/{_part(approval_id)}/revoke", body, Decided)).approval
+
+    async def audit_head(self, session_id: str | None = None) -> AuditHead:
+        """The newest signed checkpoint, and where a session's chain stands."""
+        return await self._get("/audit/head", AuditHead, _some(sessionId=session_id))
+
+    async def pair(self, device: PairDevice) -> Pairing:
+        """A one-time code that gives a device a token of its own."""
+        return await self._send("POST", "/pairings", device, Pairing)
+
+    async def rules(self) -> Rules:
+        """Standing answers, revoked ones included."""
+        return await self._get("/rules", Rules)
+
+    async def test_rule(self, rule: MakeRule) -> BackTest:
+        """What a rule would have answered so far. Nothing is kept."""
+        return await self._send("POST", "/rules/test", rule, BackTest)
+
+    async def make_rule(self, rule: MakeRule, *, key: str | None = None) -> RuleMade:
+        """Remember an answer for every later command of the same shape."""
+        return await self._send("POST", "/rules", rule, RuleMade, key)
+
+    async def revoke_rule(self, rule_id: str) -> RememberedRule:
+        """End a standing answer."""
+        return await self._send("POST", f"/rules/{_part(rule_id)}/revoke", {}, RememberedRule)
+
     # --- artifacts ----------------------------------------------------------------------------------
 
     async def put_artifact(
@@ -628,6 +710,10 @@ class HubClient:
     async def move_landing(self, landing_id: str, move: MoveLanding, *, key: str | None = None) -> Landing:
         """One step of a landing, by the holder of its lane."""
         return await self._send("POST", f"/landings/{_part(landing_id)}/move", move, Landing, key)
+
+    async def move_landings(self, moves: MoveLandings, *, key: str | None = None) -> Moved:
+        """Several steps of one lane's landings in one transaction."""
+        return await self._send("POST", "/lanes/moves", moves, Moved, key)
 
     async def note_landing(self, landing_id: str, note: NoteLanding) -> Landing:
         """Facts about a landing, without a step."""
@@ -821,7 +907,7 @@ def _error(response: httpx.Response) -> PushPalsError:
     return error
 
 
-def _trust(url: str) -> ssl.SSLContext:
+def trust(url: str) -> ssl.SSLContext:
     """The system's authorities; for plain HTTP a context that trusts nobody, because loading them is slow."""
     return (
         ssl.create_default_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -14,8 +14,11 @@ from msgspec.structs import replace
 from pushpals.protocol.approvals import Approval, ApprovalKind, action_hash, advance, canonical
 from pushpals.protocol.errors import Conflict, TooLarge, TooMany
 from pushpals.protocol.events import (
+    ApprovalDecided,
+    ApprovalExpired,
     ApprovalRequired,
     ApprovalVoid,
+    Approved,
     ToolCall,
 )
 from pushpals.protocol.times import stamp
@@ -43,6 +46,9 @@ def open_approval(
     landing_id: str | None = None,
     shown: dict[str, Any] | None = None,
     task_id: str | None = None,
+    attempt: int = 0,
+    capabilities: list[str] | None = None,
+    reasons: list[str] | None = None,
 ) -> Approval:
     """Ask. ``shown`` adds to the event's details what helps to decide but is not part of the action."""
     if len(canonical(action)) > MAX_ACTION_BYTES:
@@ -65,6 +71,9 @@ def open_approval(
         says=says[:500] if says else None,
         job_id=job_id,
         landing_id=landing_id,
+        attempt=attempt,
+        capabilities=capabilities or [],
+        reasons=reasons or [],
     )
     tx.put(approval)
     details: dict[str, Any] = {
@@ -108,13 +117,46 @@ def open_for_tool_call(tx: Tx, session_id: str, call: ToolCall, now: datetime) -
     )
 
 
-def void(tx: Tx, approval_id: str | None, reason: str) -> None:
-    """What was asked is no longer what would happen. Ended approvals stay as they are."""
+def void(tx: Tx, approval_id: str | None, reason: str, *, used: bool = False) -> None:
+    """What was asked is no longer what would happen. Ended approvals stay as they are; with ``used``, one
+    that
+    was used ends too, and with it whatever it keeps open."""
     approval = tx.get(Approval, approval_id) if approval_id else None
-    if approval is None or approval.state not in ("open", "approved"):
+    if approval is None or approval.state not in ("open", "approved", *(("consumed",) if used else ())):
         return
     tx.put(replace(approval, state=advance(approval.state, "void"), reason=reason))
     tx.append(approval.session_id, ApprovalVoid(approval_id=approval.id, reason=reason), from_="hub")
+
+
+def carry(tx: Tx, approval: Approval, earlier: Approval, reason: str, now: datetime) -> Approval:
+    """Give the yes that ``earlier`` was given, in the name of who gave it."""
+    decided = replace(
+        approval,
+        state=advance(approval.state, "approve"),
+        decided_by=earlier.decided_by,
+        decided_at=stamp(now),
+        token_id=earlier.token_id,
+        device=earlier.device,
+        address=earlier.address,
+        reason=reason,
+        expires_at=earlier.expires_at,
+    )
+    tx.put(decided)
+    tx.append(approval.session_id, Approved(approval_id=approval.id), from_="hub")
+    tx.append(
+        approval.session_id,
+        ApprovalDecided(
+            approval_id=approval.id,
+            decision="approve",
+            by=earlier.decided_by or "",
+            token_id=earlier.token_id or "",
+            action_hash=approval.action_hash,
+            device=earlier.device,
+            reason=reason,
+        ),
+        from_="hub",
+    )
+    return decided
 
 
 def consume(tx: Tx, approval_id: str | None, landing_id: str) -> Approval:
@@ -129,3 +171,19 @@ def consume(tx: Tx, approval_id: str | None, landing_id: str) -> Approval:
     used = replace(approval, state=advance(approval.state, "consume"))
     tx.put(used)
     return used
+
+
+def void_for_job(tx: Tx, job_id: str, reason: str, *, ended: bool) -> None:
+    """An attempt is over: its questions are moot. A yes for the whole job outlives it unless the job
+    ended."""
+    for approval in tx.find(Approval, job_id=job_id, state=("approved", "open")):
+        if approval.scope == "session" or (approval.scope == "job" and not ended):
+            continue
+        if approval.landing_id is None:
+            void(tx, approval.id, reason)
+
+
+def tell_expired(tx: Tx, expired: Approval) -> None:
+    """Keep an approval that has expired, and say so."""
+    tx.put(expired)
+    tx.append(expired.session_id, ApprovalExpired(approval_id=expired.id), from_="hub")

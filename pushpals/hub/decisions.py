@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from pushpals.hub import landings
+from pushpals.hub import approvals, grants, landings
 from pushpals.hub.of import Of, sees
 from pushpals.protocol.approvals import Approval, advance
 from pushpals.protocol.commands import Decide
-from pushpals.protocol.errors import Conflict, Forbidden, NotFound, UnknownApproval
-from pushpals.protocol.events import ApprovalDecided, ApprovalExpired, Approved, Denied
+from pushpals.protocol.errors import BadRequest, Conflict, Forbidden, NotFound, UnknownApproval
+from pushpals.protocol.events import ApprovalDecided, Approved, Denied
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.times import parse_stamp, stamp
 from pushpals.store.base import Before, Tx
@@ -43,9 +43,15 @@ def decide(tx: Tx, ask: Of[Decide], now: datetime) -> Approval:
         )
     if body.action_hash is not None and body.action_hash != approval.action_hash:
         raise Conflict("this is not the action you looked at; look again", code="approval.hash_differs")
+    _check_scope(approval, body)
+    wide = body.decision == "approve" and body.scope != "once"
+    lasts = min(grants.SESSION_MOST, timedelta(seconds=body.ttl_s or grants.SESSION_MOST.total_seconds()))
     decided = replace(
         approval,
         state=advance(approval.state, body.decision),
+        scope=body.scope if wide else "once",
+        expires_at=stamp(now + lasts) if wide else approval.expires_at,
+        method=tx.actor.method,
         decided_by=tx.actor.name,
         decided_at=stamp(now),
         token_id=tx.actor.token_id,
@@ -66,11 +72,31 @@ def decide(tx: Tx, ask: Of[Decide], now: datetime) -> Approval:
             action_hash=approval.action_hash,
             device=decided.device,
             reason=body.reason,
+            scope=decided.scope if wide else None,
+            address=tx.actor.address,
+            method=tx.actor.method,
         ),
     )
     if approval.landing_id:
         landings.on_decision(tx, approval.landing_id, decided, now)
     return decided
+
+
+def _check_scope(approval: Approval, body: Decide) -> None:
+    """A yes for longer than once is for commands, and beyond one job for network hosts only."""
+    if body.decision != "approve" or body.scope == "once":
+        return
+    if approval.kind == "land" or approval.job_id is None:
+        raise BadRequest("a landing is approved once, each time", code="approval.scope")
+    if body.scope == "session" and (
+        approval.kind != "net"
+        or any(code != "net" and not code.startswith("exec.") for code in approval.reasons)
+    ):
+        raise BadRequest(
+            "only a network host can be granted for a session; to have this command answered always, "
+            "remember it: `pushpals rules add`",
+            code="approval.scope",
+        )
 
 
 class ApprovalTick(Wire, frozen=True, kw_only=True):
@@ -88,8 +114,7 @@ def expire_unanswered(tx: Tx, ask: ApprovalTick, now: datetime) -> int:
     )
     for approval in due:
         expired = replace(approval, state=advance(approval.state, "expire"))
-        tx.put(expired)
-        tx.append(approval.session_id, ApprovalExpired(approval_id=approval.id), from_="hub")
+        approvals.tell_expired(tx, expired)
         if approval.landing_id:
             landings.on_decision(tx, approval.landing_id, expired, now)
     return len(due)

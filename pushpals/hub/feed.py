@@ -116,6 +116,10 @@ class Feed:
         """The newest cursor published since the start; 0 when there was none."""
         return self._last.get(session_id, 0)
 
+    def positions(self) -> dict[str, int]:
+        """The newest cursor of every session that had news since the start."""
+        return dict(self._last)
+
     def join(self, session_id: str, follower: Follower, after: int) -> bool:
         """Follow from ``after`` on, unless more than that was published already."""
         if self.last(session_id) > after:

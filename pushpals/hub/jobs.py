@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pushpals.hub import turns
+from pushpals.hub import approvals, turns
+from pushpals.hub.capabilities import given
 from pushpals.hub.of import Of, sees, session_of
 from pushpals.policy.roles import may_emit
 from pushpals.protocol.commands import (
@@ -52,7 +53,7 @@ from pushpals.protocol.jobs import TERMINAL, Attempt, Job, JobError, JobResult, 
 from pushpals.protocol.records import Worker
 from pushpals.protocol.times import parse_stamp, stamp
 from pushpals.protocol.wire import payload_from
-from pushpals.store.base import Before, Tx
+from pushpals.store.base import Appended, Before, Tx
 
 MAX_OPEN_JOBS = 1_000
 """Unfinished jobs per session."""
@@ -67,7 +68,7 @@ MAX_BACKOFF_S = 300.0
 
 def enqueue(tx: Tx, ask: Enqueue, now: datetime) -> Enqueued:
     """A job exists and waits: for a worker, for other jobs (``depends_on``) or for its time (``run_at``)."""
-    session_of(tx, ask.session_id)
+    session = session_of(tx, ask.session_id)
     if ask.base is not None and not is_commit(ask.base):
         raise BadRequest("`base` must be a full commit id", code="job.bad_base")
     if sum(tx.count(Job, "state", session_id=ask.session_id, state=_OPEN).values()) >= MAX_OPEN_JOBS:
@@ -100,6 +101,8 @@ def enqueue(tx: Tx, ask: Enqueue, now: datetime) -> Enqueued:
         checks=ask.checks,
         budget=ask.budget,
         needs=ask.needs,
+        capabilities=given(tx, session, ask.capabilities),
+        tainted=ask.tainted,
         depends_on=ask.depends_on,
         max_attempts=ask.max_attempts,
         run_at=ask.run_at,
@@ -139,6 +142,7 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
         state=advance(job.state, "claim"),
         attempt=job.attempt + 1,
         worker_id=ask.worker_id,
+        token_id=tx.actor.token_id,
         lease_s=ask.lease_s,
         lease_until=stamp(now + timedelta(seconds=ask.lease_s)),
         started_at=stamp(now),
@@ -153,6 +157,7 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
             job_id=job.id,
             attempt=claimed.attempt,
             worker_id=ask.worker_id,
+            token_id=tx.actor.token_id,
             started_at=stamp(now),
         )
     )
@@ -188,6 +193,18 @@ def progress(tx: Tx, ask: Of[Progress], now: datetime) -> ProgressReply:
         )
     )
     return ProgressReply(cancel=job.cancel_requested, lease_s=job.lease_s)
+
+
+def add_line(tx: Tx, session_id: str, line: JobLog) -> Appended:
+    """One line of output in an event of its own, as workers of the original wire send it. The hub counts."""
+    job = tx.get(Job, line.job_id)
+    if job is None or job.session_id != session_id:
+        raise NotFound(f"there is no job {line.job_id!r} here", code="job.unknown")
+    job = _held(tx, job.id, job.attempt)
+    if job.log_lines >= MAX_LOG_LINES:
+        raise TooMany(f"{job.id} has told {MAX_LOG_LINES} lines", code="job.too_many_lines")
+    tx.put(replace(job, log_lines=job.log_lines + 1))
+    return _tell(tx, job, replace(line, seq=job.log_lines + 1))
 
 
 def complete(tx: Tx, ask: Of[Complete], now: datetime) -> Ok:
@@ -429,7 +446,8 @@ def _next(tx: Tx, ask: Claim) -> Job | None:
 
 def _held(tx: Tx, job_id: str, attempt: int) -> Job:
     job = tx.get(Job, job_id)
-    if job is None or not sees(tx.actor, job.session_id):
+    foreign = job is not None and job.token_id is not None and job.token_id != tx.actor.token_id
+    if job is None or foreign or not sees(tx.actor, job.session_id):
         raise NotFound(f"there is no job {job_id!r}", code="job.unknown")
     if job.state != "claimed" or job.attempt != attempt:
         raise LeaseLost(
@@ -437,6 +455,9 @@ def _held(tx: Tx, job_id: str, attempt: int) -> Job:
             state=job.state,
             attempt=job.attempt,
         )
+    claim = tx.get(Attempt, f"{job.id}/{attempt}")
+    if claim is not None and claim.token_id not in (None, tx.actor.token_id):
+        raise Forbidden(f"{job.id} was claimed with another token", code="job.foreign")
     return job
 
 
@@ -546,6 +567,8 @@ def _end_attempt(tx: Tx, job: Job, now: datetime, outcome: str, error: JobError 
     attempt = tx.get(Attempt, f"{job.id}/{job.attempt}")
     if attempt is not None and attempt.ended_at is None:
         tx.put(replace(attempt, ended_at=stamp(now), outcome=outcome, error=error))
+    over = f"attempt {job.attempt} of the job is over: {outcome}"
+    approvals.void_for_job(tx, job.id, over, ended=outcome != "requeued")
     worker = tx.get(Worker, job.worker_id) if job.worker_id else None
     if worker is not None and job.id in worker.jobs:
         left = [other for other in worker.jobs if other != job.id]
@@ -588,8 +611,8 @@ def _backoff(job: Job, spent: int) -> float:
     return min(MAX_BACKOFF_S, 2.0**spent) * (int.from_bytes(seed[:4], "big") / 2**32)
 
 
-def _tell(tx: Tx, job: Job, payload: Payload) -> None:
-    tx.append(
+def _tell(tx: Tx, job: Job, payload: Payload) -> Appended:
+    return tx.append(
         job.session_id,
         payload,
         correlation_id=job.task_id,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pushpals.hub.of import Of
 from pushpals.protocol.commands import NewToken, Ok, TokenMade
-from pushpals.protocol.errors import Conflict, NotFound, TooMany
+from pushpals.protocol.errors import Conflict, Forbidden, NotFound, TooMany
 from pushpals.protocol.events import TokenChanged
 from pushpals.protocol.ids import SYSTEM_SESSION
 from pushpals.protocol.records import ROLES, Role, Token
@@ -29,6 +29,12 @@ def make(tx: Tx, ask: NewToken, now: datetime) -> TokenMade:
     """A fresh token. Run it without an idempotency key: remembered answers would hold the secret."""
     if sum(tx.count(Token, "role").values()) >= MAX_TOKENS:
         raise TooMany("there are 5,000 tokens; revoke some", code="token.too_many")
+    if tx.actor.sessions is not None and not (
+        ask.sessions is not None and set(ask.sessions) <= set(tx.actor.sessions)
+    ):
+        raise Forbidden(
+            "your token is for some sessions only; name some of them for the new one", code="token.sessions"
+        )
     token_id = tx.new_id("t").replace("-", "")[-ID_LENGTH:]
     secret = f"pp_{ask.role}_{token_id}_{secrets.token_urlsafe(32)}"
     token = Token(

@@ -1,6 +1,8 @@
 """What each role may do. The role comes from the token; there is no other way to a right.
 
-No process role can decide an approval, make a token or read another session than its work needs.
+No process role can decide an approval, make a token or read another session than its work needs. Neither
+can a ``notebook``: a person sits before it, but whatever runs in its cells holds its token, and a cell may
+have been written by the very agent whose change waits for a yes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ Right = Literal[
     "session.read", "session.create", "message.post", "event.post", "mark.set",
     "job.read", "job.enqueue", "job.work", "job.cancel", "job.retry",
     "worker.register", "worker.manage", "worker.read",
-    "approval.read", "approval.decide",
+    "approval.read", "approval.ask", "approval.decide", "rule.manage",
     "artifact.read", "artifact.write",
     "landing.read", "landing.submit", "landing.work", "landing.manage",
     "lane.lease", "lane.manage", "repository.read", "repository.report",
@@ -27,16 +29,20 @@ _READ: frozenset[Right] = frozenset(
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
-    | {"session.create", "session.prune", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "artifact.write", "landing.submit", "landing.manage",
+    | {"session.create", "session.prune", "message.post", "event.post", "mark.set", "job.enqueue",
+       "job.cancel", "job.retry", "worker.manage", "approval.decide", "rule.manage", "artifact.write",
+       "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
+    "notebook": _READ
+    | {"session.create", "message.post", "mark.set", "job.cancel", "job.retry", "data.query"},
     "buddy": _READ
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
     "worker": frozenset(
-        {"session.read", "job.read", "job.work", "worker.register", "artifact.read", "artifact.write",
-         "repository.read", "repository.report"}
+        {"session.read", "event.post", "job.read", "job.work", "worker.register", "approval.ask",
+         "artifact.read",
+         "artifact.write", "repository.read", "repository.report"}
     ),
     "pusher": frozenset(
         {"session.read", "landing.read", "landing.work", "lane.lease", "artifact.read", "artifact.write",
@@ -57,19 +63,29 @@ AGENT_EVENTS: frozenset[str] = frozenset(
 )  # fmt: skip
 WORK_EVENTS: frozenset[str] = frozenset(
     {"log", "error", "tool_call", "tool_result", "task_progress", "agent_status", "status", "scan_result",
-     "suggestions", "diff_ready", "committed", "check_finished"}
+     "suggestions", "diff_ready", "committed", "check_finished", "network_used"}
 )  # fmt: skip
 """What a worker may report about its own job. States of jobs, approvals and landings are the hub's alone."""
 
 EMITS: dict[Role, frozenset[str]] = {
     "operator": PERSON_EVENTS | AGENT_EVENTS,
     "viewer": frozenset(),
+    "notebook": frozenset(),
     "buddy": AGENT_EVENTS,
     "worker": WORK_EVENTS,
     "pusher": WORK_EVENTS,
 }
 
+POSTS: dict[Role, frozenset[str]] = {**EMITS, "worker": frozenset({"job_log"}), "pusher": frozenset()}
+"""What ``POST /sessions/:id/command`` takes. A worker reports with its lease, which binds what it says to one
+job; the lines of a job that it holds it may also post one by one, as workers of the original do."""
+
+
+def may_post(role: Role, event_type: str) -> bool:
+    """Whether the role may post an event of this type outside of a lease."""
+    return event_type in POSTS[role]
+
 
 def may_emit(role: Role, event_type: str) -> bool:
-    """Whether the role may post an event of this type. Nobody may post what only a decision can mean."""
+    """Whether the role may have an event of this type told. Nobody may tell what only a decision can mean."""
     return event_type in EMITS[role]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
     Attempt,
     Budget,
@@ -51,6 +51,8 @@ class CreateSession(Wire, frozen=True, kw_only=True):
 
     session_id: str | None = None
     label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    capabilities: Annotated[list[str], msgspec.Meta(max_length=100)] | None = None
+    """The most that a job of the session may be given; only an operator may set it, at creation."""
 
 
 class SessionCreated(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -66,6 +68,27 @@ class PostMessage(Wire, frozen=True, kw_only=True):
     intent: str | None = None
     to: str | None = None
     client_id: str | None = None
+
+
+class Query(Wire, frozen=True, kw_only=True):
+    """``POST /query`` and ``POST /sessions/:id/query``: one SELECT over the documented views.
+
+    ``values`` are bound to ``:name``; ``limit`` is in rows, ``timeout_s`` in seconds.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+    values: dict[str, str | int | float | bool | None] = {}
+    limit: int = 1_000
+    timeout_s: float = 5.0
+
+
+class Rows(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """The answer to a :class:`Query`. ``truncated``: there was more."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | bool | None]]
+    truncated: bool = False
+    seconds: float = 0.0
 
 
 class Posted(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -129,7 +152,8 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
-    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to
+    ``cursor``."""
 
     cursor: Annotated[int, msgspec.Meta(ge=0)]
     session_id: str | None = None
@@ -174,6 +198,11 @@ class Enqueue(Wire, frozen=True, kw_only=True):
     needs: Annotated[list[str], msgspec.Meta(max_length=50)] = []
     depends_on: Annotated[list[str], msgspec.Meta(max_length=50)] = []
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3
+    capabilities: Annotated[list[str], msgspec.Meta(max_length=100)] | None = None
+    """What the job's commands may need without a question; ``None``: all that the policy allows. A buddy can
+    pass on a subset of the session's only."""
+    tainted: bool = False
+    """It works on text from outside, e.g. an issue or a web page: a yes for the session does not reach it."""
     run_at: str | None = None
     message_id: str | None = None
     note: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
@@ -301,6 +330,16 @@ class Attempts(Wire, frozen=True, kw_only=True, omit_defaults=False):
 # --- workers ----------------------------------------------------------------------------------------
 
 
+class ProbeTold(Wire, frozen=True, kw_only=True):
+    """What came of the attempts to break out: those that held, and those that did not."""
+
+    executor: Annotated[str, msgspec.Meta(max_length=100)]
+    level: Literal["full", "partial", "none"]
+    reason: Annotated[str, msgspec.Meta(max_length=2_000)] = ""
+    held: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    broke: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+
+
 class RegisterWorker(Wire, frozen=True, kw_only=True):
     """``PUT /workers/:id``, at start and every half minute."""
 
@@ -312,6 +351,8 @@ class RegisterWorker(Wire, frozen=True, kw_only=True):
     host: str = ""
     pid: int = 0
     state: WorkerState = "idle"
+    probe: ProbeTold | None = None
+    """Given when the sandbox was tried again: it goes into the history."""
 
 
 class SetWorkerState(Wire, frozen=True, kw_only=True):
@@ -342,6 +383,111 @@ class Decide(Wire, frozen=True, kw_only=True):
     action_hash: str | None = None
     reason: Reason | None = None
     device: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    scope: Scope = "once"
+    """``job``: until the job ends. ``session``: network hosts only, for at most ``ttl_s`` and eight hours."""
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=8 * 3_600)] | None = None
+
+
+class AskApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals``: the worker that holds a job asks about one exact action of it.
+
+    ``action`` is an exec action of :mod:`pushpals.policy.actions` as plain data; its job, attempt, session
+    and worker must be those of the lease. A remembered rule or a wider yes may answer at once.
+    """
+
+    kind: ApprovalKind
+    action: dict[str, Any]
+    attempt: int
+    reasons: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    says: Annotated[str, msgspec.Meta(max_length=4_000)] | None = None
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    max_pending: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
+
+
+class UseApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals/:id/consume``: the executor is about to run exactly ``action_hash``."""
+
+    action_hash: str
+    attempt: int
+
+
+class RevokeApproval(Wire, frozen=True, kw_only=True):
+    """``POST /approvals/:id/revoke``, by an operator: a yes is taken back."""
+
+    reason: Reason | None = None
+
+
+class MakeRule(Wire, frozen=True, kw_only=True):
+    """``POST /rules`` and ``POST /rules/test``: always this answer to the command of ``approval_id``.
+
+    ``everywhere`` takes it beyond the approval's session. A rule that people's own answers in the history
+    speak against is refused unless ``despite`` is set.
+    """
+
+    approval_id: str
+    verdict: RuleVerdict = "allow"
+    label: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    everywhere: bool = False
+    despite: bool = False
+
+
+class BackTest(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What a rule would have answered, over the whole history. Ids are those of approvals."""
+
+    shape_hash: str
+    shape: dict[str, Any]
+    looked_at: int
+    matched: int
+    agreed: int
+    """People had given the same answer."""
+    contradicted: list[str]
+    """People had given the other one; at most 100 are named."""
+    unanswered: int
+    """Nobody had answered in time, or the question had ended otherwise."""
+    first_at: str | None = None
+    last_at: str | None = None
+
+
+class RuleMade(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    rule: RememberedRule
+    tested: BackTest
+    ok: bool = True
+
+
+class Rules(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    items: list[RememberedRule]
+
+
+class PairDevice(Wire, frozen=True, kw_only=True):
+    """``POST /pairings``: a one-time code that makes one device a token of its own."""
+
+    role: Literal["operator", "viewer"] = "viewer"
+    label: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "phone"
+    sessions: list[str] | None = None
+    ttl_s: Annotated[float, msgspec.Meta(gt=0, le=366 * 86_400)] = 30 * 86_400.0
+
+
+class Pairing(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``code`` works once, until ``expires_at``."""
+
+    code: str
+    expires_at: str
+    role: Role
+    label: str
+
+
+class AuditHead(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /audit/head``: the newest signed checkpoint, and where the session's chain stands now."""
+
+    key_id: str
+    public_key: str
+    """Ed25519, hex: what checkpoints are verified with."""
+    checkpoint: int
+    checkpoint_at: str | None
+    checkpoint_hash: str | None
+    session_id: str | None = None
+    cursor: int | None = None
+    digest: str | None = None
 
 
 class Decided(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -378,6 +524,8 @@ class SubmitLanding(Wire, frozen=True, kw_only=True):
     priority: Priority = "normal"
     fix: bool = False
     reverts: str | None = None
+    after: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    asked_by: Annotated[str, msgspec.Meta(max_length=200)] = ""
     files: Annotated[list[FileChange], msgspec.Meta(max_length=5_000)] = []
     evidence: list[Evidence] = []
 
@@ -413,6 +561,51 @@ class MoveLanding(Wire, frozen=True, kw_only=True):
     conflict_paths: Annotated[list[str], msgspec.Meta(max_length=1_000)] | None = None
     main_moved: bool = False
     facts: dict[str, Any] = {}
+
+
+class Overlap(Wire, frozen=True, kw_only=True):
+    """Another unfinished landing that touches the same lines."""
+
+    other: str
+    paths: Annotated[list[str], msgspec.Meta(max_length=200)]
+    conflict: bool
+
+
+class LandingStep(MoveLanding, frozen=True, kw_only=True):
+    """One step of several; its own ``fence`` is not looked at. ``to`` as ``expected``: facts without a step."""
+
+    id: Name
+    fence: int = 0
+    published: bool = False
+    overlaps: Annotated[list[Overlap], msgspec.Meta(max_length=100)] = []
+
+
+class MoveLandings(Wire, frozen=True, kw_only=True):
+    """``POST /lanes/moves``: several steps of landings of one lane, in order, in one transaction.
+
+    A step that is refused is left out and named in the answer. With ``all_or_none`` the first one refuses
+    them all: so it is for what is going to be pushed together.
+    """
+
+    lane: Name
+    fence: int
+    steps: Annotated[list[LandingStep], msgspec.Meta(max_length=1_000)]
+    all_or_none: bool = False
+
+
+class StepRefused(Wire, frozen=True, kw_only=True):
+    """Why a step was not made."""
+
+    id: str
+    code: str
+    message: str
+
+
+class Moved(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Every landing named, as it is now, once each."""
+
+    items: list[Landing]
+    refused: list[StepRefused] = []
 
 
 class NoteLanding(Wire, frozen=True, kw_only=True):
@@ -451,12 +644,19 @@ class LaneWork(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class SetLaneMode(Wire, frozen=True, kw_only=True):
-    """``POST /lanes/mode``, by an operator (or ``red`` and ``open`` by the holder, with its fence)."""
+    """``POST /lanes/mode``, by an operator; by the holder, with its fence: that main is ``red`` or not any
+    more, and that a queue that was being drained is empty (``paused``).
+
+    ``culprit`` names what made main red, if that is known: ``commit``, ``subject``, ``author`` and, if it
+    came through here, ``landing``. ``carry_approval`` is a person's to set.
+    """
 
     lane: Name
     mode: LaneMode
     cause: Reason | None = None
     fence: int | None = None
+    culprit: dict[str, str] | None = None
+    carry_approval: bool | None = None
 
 
 class Lanes(Wire, frozen=True, kw_only=True, omit_defaults=False):

@@ -119,11 +119,12 @@ _BY_STATUS: dict[int, type[PushPalsError]] = {
     400: BadRequest, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict, 410: Gone,
     413: TooLarge, 429: TooMany, 503: Unavailable, 507: StorageFull,
 }  # fmt: skip
+_BY_CODE: dict[str, type[PushPalsError]] = {kind.code: kind for kind in (LeaseLost, KeyReused)}
 
 
 def from_problem(status: int, body: Problem) -> PushPalsError:
     """The exception a client raises for an error answer: the same one that the hub raised."""
     kind = _BY_STATUS.get(status, PushPalsError)
-    if kind is Conflict and body.code == "lease_lost":
-        kind = LeaseLost
+    if kind is Conflict:
+        kind = _BY_CODE.get(body.code, kind)
     return kind(body.error, code=body.code, retry_after=body.retry_after, **body.detail)

@@ -414,6 +414,10 @@ class ApprovalDecided(Payload, frozen=True, kw_only=True):
     action_hash: str
     device: str | None = None
     reason: str | None = None
+    scope: str | None = None
+    address: str | None = None
+    method: str | None = None
+    basis: str | None = None
 
 
 class ApprovalExpired(Payload, frozen=True, kw_only=True):
@@ -431,6 +435,54 @@ class ApprovalVoid(Payload, frozen=True, kw_only=True):
     reason: str
 
 
+class ApprovalConsumed(Payload, frozen=True, kw_only=True):
+    """The yes was used: the executor ran exactly this, now. ``basis`` is what answered for a person."""
+
+    TYPE = "approval_consumed"
+    approval_id: str
+    action_hash: str
+    job_id: str | None = None
+    basis: str | None = None
+
+
+class RuleChanged(Payload, frozen=True, kw_only=True):
+    """A standing answer was made or taken back. ``shape_hash`` names the command that it is about."""
+
+    TYPE = "rule_changed"
+    rule_id: str
+    change: Literal["created", "revoked"]
+    verdict: Literal["allow", "deny"]
+    shape_hash: str
+    by: str
+    label: str | None = None
+
+
+class SandboxProbed(Payload, frozen=True, kw_only=True):
+    """A worker tried to break out of its own sandbox. ``broke`` names what worked, and should not."""
+
+    TYPE = "sandbox_probed"
+    worker_id: str
+    executor: str
+    level: Literal["full", "partial", "none"]
+    reason: str
+    held: list[str]
+    broke: list[str]
+
+
+class NetworkUsed(Payload, frozen=True, kw_only=True):
+    """One decision about a connection of a command, with the bytes it came to."""
+
+    TYPE = "network_used"
+    job_id: str
+    decision: Literal["opened", "closed", "refused"]
+    host: str
+    port: int
+    code: str | None = None
+    address: str | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
 class LandingMoved(Payload, frozen=True, kw_only=True):
     """A landing changed its state; ``cause`` says why, in words, ``facts`` what was established."""
 
@@ -442,6 +494,16 @@ class LandingMoved(Payload, frozen=True, kw_only=True):
     head: str | None = None
     cause: str | None = None
     facts: dict[str, Any] | None = None
+
+
+class OverlapFound(Payload, frozen=True, kw_only=True):
+    """Two changes that are under way touch the same lines. ``conflict``: they do not merge as they are."""
+
+    TYPE = "overlap_found"
+    landing_id: str
+    other_id: str
+    paths: list[str]
+    conflict: bool
 
 
 class LaneChanged(Payload, frozen=True, kw_only=True):
@@ -474,6 +536,23 @@ class TokenChanged(Payload, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class DataQueried(Payload, frozen=True, kw_only=True):
+    """Somebody asked the history in SQL. ``statement`` is redacted and cut, values are not kept.
+
+    ``seen`` are the sessions that the question could see; left out when it could see all.
+    """
+
+    TYPE = "data_queried"
+    by: str
+    token_id: str
+    statement: str
+    outcome: Literal["answered", "refused", "stopped"]
+    seen: list[str] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
 ORIGINAL: tuple[type[Payload], ...] = (
     Message, AssistantMessage, Log, Error, Done, TaskCreated, TaskStarted, TaskProgress, TaskCompleted,
     TaskFailed, ToolCall, ToolResult, JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobLog,
@@ -482,10 +561,29 @@ ORIGINAL: tuple[type[Payload], ...] = (
 )  # fmt: skip
 
 OURS: tuple[type[Payload], ...] = (
-    PlanMade, JobDeferred, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, LandingMoved, LaneChanged, WorkerChanged,
+    PlanMade,
+    JobDeferred,
+    JobRequeued,
+    JobLeaseLost,
+    JobCancelRequested,
+    JobCancelled,
+    JobBased,
+    CheckFinished,
+    ArtifactStored,
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalVoid,
+    ApprovalConsumed,
+    LandingMoved,
+    OverlapFound,
+    LaneChanged,
+    WorkerChanged,
     TokenChanged,
-)  # fmt: skip
+    RuleChanged,
+    SandboxProbed,
+    NetworkUsed,
+    DataQueried,
+)
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}
 

@@ -184,6 +184,12 @@ class Job(Wire, frozen=True, kw_only=True):
     budget: Budget = Budget()
     needs: list[str] = []
     """Capabilities that the worker must have."""
+    capabilities: list[str] | None = None
+    """Capabilities its commands have without a question; ``None``: all that the policy allows."""
+    tainted: bool = False
+    """It has read text from outside."""
+    token_id: str | None = None
+    """The token that claimed it: only its bearer may report."""
     depends_on: list[str] = []
     attempt: int = 0
     """The fence: grows with each claim."""
@@ -231,6 +237,8 @@ class Attempt(Wire, frozen=True, kw_only=True):
     job_id: str
     attempt: int
     worker_id: str
+    token_id: str | None = None
+    """What claimed it, and so what alone may report about it."""
     started_at: str
     ended_at: str | None = None
     outcome: str | None = None

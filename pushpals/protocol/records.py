@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pushpals.protocol.jobs import CheckSpec, Wire
 
-Role = Literal["operator", "viewer", "buddy", "worker", "pusher"]
-ROLES: tuple[Role, ...] = ("operator", "viewer", "buddy", "worker", "pusher")
+Role = Literal["operator", "viewer", "notebook", "buddy", "worker", "pusher"]
+ROLES: tuple[Role, ...] = ("operator", "viewer", "notebook", "buddy", "worker", "pusher")
 WorkerState = Literal["idle", "busy", "draining", "paused", "gone"]
 
 
@@ -25,11 +25,13 @@ class Actor(Wire, frozen=True, kw_only=True):
     """The sessions the token may see; ``None`` means all."""
     device: str | None = None
     address: str | None = None
+    method: str | None = None
+    """How the caller was known: ``bearer`` or ``cookie``."""
 
     @property
     def name(self) -> str:
         """As in an envelope's ``from``: ``client``, ``agent:NAME`` or ``worker:NAME``."""
-        if self.role in ("operator", "viewer"):
+        if self.role in ("operator", "viewer", "notebook"):
             return f"client:{self.label}" if self.label else "client"
         if self.role == "worker":
             return f"worker:{self.label or self.token_id}"
@@ -44,6 +46,8 @@ class Session(Wire, frozen=True, kw_only=True):
     label: str = ""
     last: int = 0
     first: int = 1
+    capabilities: list[str] | None = None
+    """The most that its jobs may be given; ``None``: what the policy allows."""
     epoch: str = ""
     """Changes when the history was replaced (restored, forked): old cursors are void then."""
 

@@ -103,6 +103,7 @@ class Service:
     def start(self, *, upkeep: bool = True) -> None:
         """Begin the work that nobody asks for."""
         self._tasks.append(asyncio.create_task(self.site.streams.run(self._stopping), name="streams"))
+        self._tasks.append(asyncio.create_task(self.site.notary.run(self._stopping), name="notary"))
         if upkeep:
             self.site.upkeep = self.upkeep
             self._tasks.append(asyncio.create_task(self.upkeep.run(self._stopping), name="upkeep"))
@@ -179,6 +180,7 @@ async def start_service(
         hub = Hub(store, clock=clock, version=pushpals.__version__)
         await hub.start()
         site = Site(hub, feed, options, prefix=prefix)
+        await site.notary.open()
         await asyncio.to_thread(site.blobs.clear_temporary)
     except BaseException:
         for one in sockets:

@@ -152,7 +152,8 @@ class Handler(RequestHandler):
             )
         if token is None:
             raise Unauthenticated(f"who are you? {HELP}", code="token.missing")
-        self._actor = replace(token.actor, address=self.address)
+        method = "cookie" if self.cookie is not None else "bearer"
+        self._actor = replace(token.actor, address=self.address, method=method)
         if not any(right == "any" or may(token.role, right) for right in rights):  # type: ignore[arg-type]
             raise Forbidden(
                 f"a {token.role} token has no right to {' or '.join(rights)}", code="right.missing"

@@ -14,7 +14,7 @@ from pushpals.protocol.errors import Forbidden, PushPalsError, Unauthenticated
 from pushpals.server.site import Options
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_SECRET = re.compile(r"pp_(?:operator|viewer|buddy|worker|pusher)_")
+_SECRET = re.compile(r"pp_(?:operator|viewer|notebook|buddy|worker|pusher)_")
 
 
 class WrongHost(PushPalsError):

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pushpals.hub.audit import Notary
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
+from pushpals.hub.pairing import Pairings
+from pushpals.hub.queries import Queries
 from pushpals.hub.upkeep import Upkeep
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
@@ -29,7 +32,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How the hub is reached and how much of it one caller may take. Times in seconds, sizes in bytes."""
 
     data_dir: Path
-    """Holds ``artifacts/`` and ``logins.json``."""
+    """Holds ``artifacts/``, ``audit/`` and ``logins.json``."""
     hosts: frozenset[str] | None = None
     """The ``Host`` values (with port) that mean this hub; ``None`` leaves the check to an outer server."""
     origins: frozenset[str] = frozenset()
@@ -90,6 +93,9 @@ class Site:
         self.upkeep: Upkeep | None = None
         """Set where upkeep runs, for probes to look at."""
         self.rates = Rates(options.events_per_s, options.events_burst, monotonic)
+        self.pairings = Pairings(hub.clock)
+        self.notary = Notary(options.data_dir / "audit", hub.store.reader, feed, hub.clock)
+        self.queries = Queries(hub)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)
         self.stopping = False

@@ -45,11 +45,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.events import Event, Payload
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
+from pushpals.store.asking import Answer, Question
 
 R = TypeVar("R", bound=Wire)
 T = TypeVar("T")
@@ -97,6 +98,7 @@ RECORDS: dict[type[Wire], Table] = {
     Token: Table(name="tokens", columns=("role",)),
     StoredArtifact: Table(name="artifacts", key="sha256", columns=("job_id", "session_id", "created_at")),
     Mark: Table(name="marks", columns=("session_id",)),
+    RememberedRule: Table(name="rules", columns=("shape_hash",)),
 }  # fmt: skip
 
 
@@ -363,6 +365,15 @@ class Store(Protocol):
 
     async def check(self) -> list[str]:
         """What is wrong with the stored facts; an empty list means nothing is."""
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """Answer a question in SQL over the documented views, away from the writer and the reader.
+
+        A caller that is cancelled ends its question. Raises :class:`~pushpals.store.asking.AskRefused`,
+        :class:`~pushpals.store.asking.AskStopped`, and :class:`~pushpals.store.asking.AskUnsupported`
+        where facts are not kept in SQL.
+        """
         ...
 
     async def close(self) -> None:

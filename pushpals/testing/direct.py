@@ -6,6 +6,7 @@ streams that resume, status codes) is tested with the real client over the real 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 from pushpals.hub import (
     artifacts,
     decisions,
+    grants,
     jobs,
     landings,
     lanes,
@@ -28,6 +30,7 @@ from pushpals.hub.of import Of
 from pushpals.hub.snapshot import snapshot
 from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import (
+    AskApproval,
     CancelJob,
     Claim,
     Complete,
@@ -42,9 +45,12 @@ from pushpals.protocol.commands import (
     JobReply,
     Jobs,
     LandingReply,
+    Landings,
     LaneWork,
     LeaseLane,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
     Posted,
@@ -59,8 +65,9 @@ from pushpals.protocol.commands import (
     SetMark,
     Snapshot,
     SubmitLanding,
+    UseApproval,
 )
-from pushpals.protocol.errors import NotFound
+from pushpals.protocol.errors import Conflict, NotFound
 from pushpals.protocol.events import PROTOCOL_VERSION, Payload
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.landings import Landing, Lane
@@ -168,6 +175,25 @@ class DirectHub:
     async def decide(self, approval_id: str, body: Decide, *, key: str | None = None) -> Approval:
         return await self._run(decisions.decide, Of(id=approval_id, body=body), key, Approval)  # type: ignore[no-any-return]
 
+    async def ask_approval(self, ask: AskApproval, *, key: str | None = None) -> Approval:
+        return await self._run(grants.ask, ask, key, Approval)  # type: ignore[no-any-return]
+
+    async def wait_approval(self, approval_id: str, state: str, wait_s: float) -> Approval:
+        """Looks again every few milliseconds: there is no feed to wait on here."""
+        async with asyncio.timeout(wait_s + 1.0):
+            while True:
+                found = await self.hub.store.reader.get(Approval, approval_id)
+                assert found is not None
+                if found.state != state:
+                    return found
+                await asyncio.sleep(0.005)
+
+    async def use_approval(self, approval_id: str, use: UseApproval, *, key: str | None = None) -> Approval:
+        used = await self._run(grants.use, Of(id=approval_id, body=use), key, grants.Used)
+        if not used.ok:
+            raise Conflict(used.why, code=used.code)
+        return used.approval  # type: ignore[no-any-return]
+
     async def put_artifact(
         self,
         data: bytes | Path,
@@ -177,7 +203,7 @@ class DirectHub:
         session_id: str | None = None,
         job_id: str | None = None,
     ) -> StoredArtifact:
-        raw = data if isinstance(data, bytes) else data.read_bytes()
+        raw = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
         sha256 = hashlib.sha256(raw).hexdigest()
         self.blobs[sha256] = raw
         stored = artifacts.Stored(
@@ -193,11 +219,28 @@ class DirectHub:
     async def submit_landing(self, ask: SubmitLanding, *, key: str | None = None) -> LandingReply:
         return await self._run(landings.submit, ask, key, LandingReply)  # type: ignore[no-any-return]
 
+    async def landings(
+        self,
+        *,
+        session_id: str | None = None,
+        lane: str | None = None,
+        state: str | None = None,
+        job_id: str | None = None,
+        limit: int = 100,
+    ) -> Landings:
+        where = {"session_id": session_id, "lane": lane, "state": state, "job_id": job_id}
+        chosen: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+        items = await self.hub.store.reader.find(Landing, order=("-n",), limit=limit, **chosen)
+        return Landings(items=items)
+
     async def landing(self, landing_id: str) -> LandingReply:
         return LandingReply(landing=await self._get(Landing, landing_id))
 
     async def move_landing(self, landing_id: str, body: MoveLanding, *, key: str | None = None) -> Landing:
         return await self._run(landings.move, Of(id=landing_id, body=body), key, Landing)  # type: ignore[no-any-return]
+
+    async def move_landings(self, body: MoveLandings, *, key: str | None = None) -> Moved:
+        return await self._run(landings.move_all, body, key, Moved)  # type: ignore[no-any-return]
 
     async def note_landing(self, landing_id: str, body: NoteLanding) -> Landing:
         return await self._run(landings.note, Of(id=landing_id, body=body))  # type: ignore[no-any-return]

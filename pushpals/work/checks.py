@@ -274,7 +274,11 @@ def _ruff(files: Files, notes: list[str]) -> list[Found]:
     where = ruff_config(files)
     if where is None:
         return []
-    return [_found("ruff", ["ruff", "check", "--no-cache", "."], where, required=False)]
+    settings = ruff_settings(files)
+    # `fix = true` would mend the tree that is judged, and call it clean.
+    mends = bool(settings.get("fix") or settings.get("fix-only"))
+    argv = ["ruff", "check", "--no-cache", *(("--no-fix", "--no-fix-only") if mends else ()), "."]
+    return [_found("ruff", argv, where, required=False)]
 
 
 def ruff_config(files: Files) -> str | None:
@@ -283,6 +287,15 @@ def ruff_config(files: Files) -> str | None:
         if name in files.texts:
             return name
     return "[tool.ruff] in pyproject.toml" if "ruff" in files.toml("pyproject.toml").get("tool", {}) else None
+
+
+def ruff_settings(files: Files) -> Mapping[str, Any]:
+    """The repository's ruff settings, empty without any."""
+    for name in (".ruff.toml", "ruff.toml"):
+        if name in files.texts:
+            return files.toml(name)
+    found = files.toml("pyproject.toml").get("tool", {}).get("ruff", {})
+    return found if isinstance(found, dict) else {}
 
 
 def _mypy(files: Files, notes: list[str]) -> list[Found]:

@@ -224,8 +224,11 @@ def _read_pytest(outcome: Outcome, report: TestReport | None, local: Collection[
         return Reading(verdict="passed", counts=counts)
     if code == 5:
         return Reading(verdict="could_not_run", counts=counts, detail="no tests were collected")
-    foreign = [name for name in missing_modules(_text(outcome)) if name not in local]
-    if code == 1 and (counts is not None or not foreign):
+    text = _text(outcome)
+    foreign = [name for name in missing_modules(text) if name not in local]
+    # With 1 pytest has run tests, unless it is the interpreter's own exit code: pytest did not even start.
+    started = counts is not None or not text.lstrip().startswith("Traceback")
+    if code == 1 and started and (counts is not None or not foreign):
         return Reading(verdict="failed", counts=counts, failures=failures, detail=_missing_note(foreign))
     if code == 2 and not foreign and (failures or (counts is not None and counts.errors)):
         return Reading(

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from pushpals.work.checks import Files, min_python, ruff_config
+from pushpals.work.checks import Files, min_python, ruff_config, ruff_settings
 
 RULES: tuple[str, ...] = (
     "E401",  # several imports on one line
@@ -54,19 +54,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     fixable: bool
 
 
-def config_tables(files: Files) -> Mapping[str, Any]:
-    """The repository's ruff settings, empty without any."""
-    for name in (".ruff.toml", "ruff.toml"):
-        if name in files.texts:
-            return files.toml(name)
-    found = files.toml("pyproject.toml").get("tool", {}).get("ruff", {})
-    return found if isinstance(found, dict) else {}
-
-
 def lint_options(files: Files) -> list[str]:
-    """The options of ``ruff check`` that say what is looked for and what a safe fix is."""
-    options = ["--no-cache", "--no-preview", "--no-unsafe-fixes", "--force-exclude"]
-    settings = config_tables(files)
+    """The options of ``ruff check`` that say what is looked for and what a safe fix is. Looking changes
+    nothing, also where the configuration says ``fix = true``; a later ``--fix`` takes that back."""
+    options = [
+        "--no-cache",
+        "--no-preview",
+        "--no-fix",
+        "--no-fix-only",
+        "--no-unsafe-fixes",
+        "--force-exclude",
+    ]
+    settings = ruff_settings(files)
     lint = {**settings, **_table(settings.get("lint"))}
     target = _target(files)
     if ruff_config(files) is None:
@@ -105,7 +104,7 @@ def format_options(files: Files) -> list[str]:
 
 def formatter_configured(files: Files) -> str | None:
     """Where the repository says that it is formatted, or None."""
-    if "format" in config_tables(files):
+    if "format" in ruff_settings(files):
         return "[format] of its ruff settings"
     if isinstance(files.toml("pyproject.toml").get("tool", {}).get("black"), dict):
         return "[tool.black] in pyproject.toml"

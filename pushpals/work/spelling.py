@@ -2,7 +2,8 @@
 
 typos finds; this decides. A name in code is part of an interface, so only prose is corrected: documents
 outside of code spans, and in Python the comments and docstrings that are no doctests. Everything else is
-reported. Only findings with exactly one correction count.
+reported. A capital letter inside a sentence makes a name too. Only findings with exactly one correction
+count.
 
 Pure: bytes in, a zero-context diff out, which git applies inside the sandbox.
 """
@@ -71,7 +72,9 @@ def may_read(path: str) -> bool:
     if where.suffix == ".py":
         return True
     return where.suffix.lower() in PROSE and not (
-        _DATA & {part.lower() for part in where.parts[:-1]} or _DATA_NAMES.match(where.name)
+        _DATA & {part.lower() for part in where.parts[:-1]}
+        or any(part.endswith(".egg-info") for part in where.parts)
+        or _DATA_NAMES.match(where.name)
     )
 
 
@@ -89,6 +92,8 @@ def safe(typos: Iterable[Typo], contents: Mapping[str, bytes]) -> list[Typo]:
             continue
         line = lines[typo.line - 1]
         if line[typo.offset : typo.offset + len(word)] != word or _in_code_span(line, typo.offset):
+            continue
+        if typo.word != typo.word.lower() and not _begins_sentence(line, typo.offset):
             continue
         if typo.path.endswith(".py"):
             if typo.path not in prose:
@@ -158,6 +163,11 @@ def _in_code_span(line: bytes, offset: int) -> bool:
         return True
     # A path, an option or a dotted name: something refers to it by this spelling.
     return re.search(rb"[/\\_=.:-]$", before) is not None
+
+
+def _begins_sentence(line: bytes, offset: int) -> bool:
+    """A capital letter anywhere else makes a word a name: of a person, a product, a constant."""
+    return re.search(rb"(?:^|[.!?:]\s+|[\"'#*>-]\s*)\s*$", line[:offset]) is not None
 
 
 def _in_fence(lines: Sequence[bytes], index: int) -> bool:

@@ -88,6 +88,13 @@ def test_every_command_that_a_page_shows_exists_with_its_options(page: Path) -> 
     assert wrong == []
 
 
+def test_the_console_scripts_are_the_parts_with_the_options_of_the_whole() -> None:
+    from pushpals.cli import parts, pusher, worker
+
+    for program, part in ((worker.program, parts.worker), (pusher.program, parts.pusher)):
+        assert [p.name for p in program.params] == [p.name for p in (*cli.params, *part.params)]
+
+
 def test_the_makefile_lists_what_the_pages_tell_people_to_run() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     told = {

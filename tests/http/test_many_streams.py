@@ -52,9 +52,7 @@ async def test_every_session_is_whole_from_its_own_cursor(start: Any, tmp_path: 
             await client.say("a", f"more {number}")
 
     saying = asyncio.create_task(later())
-    events = await take(
-        client, 55 + 20 + 20, ["a", "b", "c"], after={"a": 5}, on_state=states.append
-    )
+    events = await take(client, 55 + 20 + 20, ["a", "b", "c"], after={"a": 5}, on_state=states.append)
     await saying
 
     assert seen(events) == {"a": list(range(6, 71)), "b": list(range(1, 21)), "c": list(range(1, 11))}

@@ -15,6 +15,7 @@ import pytest
 from pushpals.client import Backoff, HubClient
 from pushpals.protocol import wire
 from pushpals.protocol.commands import (
+    AskApproval,
     Claim,
     Complete,
     Decide,
@@ -22,14 +23,18 @@ from pushpals.protocol.commands import (
     Fail,
     Heartbeat,
     LeaseLane,
+    MakeRule,
     MoveLanding,
+    MoveLandings,
     NewToken,
     NoteLanding,
+    PairDevice,
     Progress,
     RegisterWorker,
     SetLaneMode,
     SetWorkerState,
     SubmitLanding,
+    UseApproval,
 )
 from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.events import Done
@@ -57,13 +62,18 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "cancel_job": ("j",), "retry_job": ("j",), "job": ("j",), "jobs": (),
     "register_worker": ("w", RegisterWorker()), "set_worker_state": ("w", SetWorkerState(state="paused")),
     "workers": (), "approvals": (), "approval": ("a",), "decide": ("a", Decide(decision="deny")),
+    "ask_approval": (AskApproval(kind="exec", action={}, attempt=1),), "wait_approval": ("a", "open", 0.0),
+    "use_approval": ("a", UseApproval(action_hash="0", attempt=1)), "revoke_approval": ("a",),
+    "audit_head": (), "pair": (PairDevice(),), "rules": (), "make_rule": (MakeRule(approval_id="a"),), "test_rule": (MakeRule(approval_id="a"),),
+    "revoke_rule": ("r",),
     "get_artifact": ("0" * 64,), "submit_landing": (LANDING,), "landings": (), "landing": ("l",),
     "move_landing": ("l", MoveLanding(fence=1, expected="queued", to="prepared")),
+    "move_landings": (MoveLandings(lane="r:main", fence=1, steps=[]),),
     "note_landing": ("l", NoteLanding(fence=1)), "cancel_landing": ("l",), "retry_landing": ("l",),
     "lease_lane": (LEASE,), "set_lane_mode": (SetLaneMode(lane="r:main", mode="paused"),), "lanes": (),
     "put_repository": (Repository(id="r", name="r", upstream="u", branch="main"),), "repository": ("r",),
     "repositories": (), "status": (), "tokens": (), "new_token": (NewToken(role="viewer"),),
-    "revoke_token": ("t",), "put_artifact": (b"data",),
+    "query": ("SELECT 1",), "query_session": ("s", "SELECT 1"), "revoke_token": ("t",), "put_artifact": (b"data",),
     "post_all": ("s", []), "follow_many": (["s"],), "search": ("s", "words"), "fork": ("s", 1),
     "prune": ("s", 2), "ticket": ("s",), "heartbeat": ("j", Heartbeat(attempt=1)), "attempts": ("j",),
     "ready": (), "metrics": (), "openapi": (),

@@ -56,7 +56,7 @@ async def test_each_route_answers_each_role_as_the_table_of_rights_says(
                 assert answer.json()["code"] != "right.missing", what
 
 
-@pytest.mark.parametrize("role", ["viewer", "buddy", "worker", "pusher"])
+@pytest.mark.parametrize("role", ["viewer", "notebook", "buddy", "worker", "pusher"])
 async def test_only_an_operator_decides(site: RunningSite, role: Role) -> None:
     operator = await site.http()
     call = {"toolCallId": "call", "tool": "shell", "args": {}, "requiresApproval": True}

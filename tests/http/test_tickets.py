@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pushpals.server.tickets import LIFE_S, Tickets
 from pushpals.protocol.errors import Unauthenticated
+from pushpals.server.tickets import LIFE_S, Tickets
 from pushpals.testing.clock import ManualClock
 from pushpals.testing.site import RunningSite
 
@@ -28,7 +28,9 @@ async def test_a_ticket_opens_one_stream_and_is_in_no_log(
         first = await opens(site, f"/sessions/dev/events?ticket={ticket}")
         second = await opens(site, f"/sessions/dev/events?ticket={ticket}")
     assert (first, second) == (200, 401)
-    ours = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith(("push", "torn")))
+    ours = "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith(("push", "torn"))
+    )
     assert ticket not in ours
 
 

@@ -13,7 +13,9 @@ from pushpals.protocol.commands import (
     Landings,
     Lanes,
     LeaseLane,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
     SetLaneMode,
@@ -121,6 +123,15 @@ class LaneLease(Handler):
             if not await self.news("lanes", ticket, until - self.site.monotonic()):
                 return self.reply(work)
             ask = replace(ask, fence=work.lane.fence, head=None, facts={})
+
+
+class LaneMoves(Handler):
+    """``/lanes/moves``: several steps in one transaction."""
+
+    @needs("landing.work")
+    async def post(self) -> None:
+        body = self.body(MoveLandings)
+        self.reply(await self.hub.run(landings.move_all, body, actor=self.actor, key=self.key, reply=Moved))
 
 
 class LaneModeOf(Handler):

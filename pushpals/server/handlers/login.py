@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from pushpals.hub import tokens
+from pushpals.protocol.commands import PairDevice
 from pushpals.protocol.errors import BadRequest, Unauthenticated
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Token
@@ -70,14 +72,35 @@ class Login(Handler):
         try:
             if body.token is not None:
                 return await self.site.auth.token(body.token.strip())
-            token_id = self.site.codes.use(body.code or "")
-            token = await self.site.auth.by_id(token_id) if token_id else None
+            token = await self._by_code(body.code or "")
             if token is None:
                 raise Unauthenticated("this code is wrong, used or too old", code="login.bad_code")
             return token
         except Unauthenticated:
             self.site.tries.failed(self.address)
             raise
+
+    async def _by_code(self, code: str) -> Token | None:
+        """The token behind a one-time code: the operator's own, or a fresh one for a paired device."""
+        paired = self.site.pairings.take(code)
+        if paired is not None:
+            ask, by = paired
+            made = await self.hub.run(tokens.make, ask, actor=by)
+            return await self.site.auth.by_id(made.token.id)
+        token_id = self.site.codes.use(code)
+        if token_id is None:
+            self.site.pairings.missed()
+            return None
+        return await self.site.auth.by_id(token_id)
+
+
+class PairingList(Handler):
+    """``/pairings``"""
+
+    @needs("token.manage")
+    async def post(self) -> None:
+        # No idempotency key: a remembered answer would keep the code.
+        self.reply(self.site.pairings.new(self.body(PairDevice), self.actor), 201)
 
 
 class Logout(Handler):

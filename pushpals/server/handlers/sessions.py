@@ -100,6 +100,10 @@ class SessionEvents(Handler):
             self.types(),
             http_1_1=self.request.version != "HTTP/1.0",
         )
+        head = await self.hub.store.reader.head(session.id)
+        if head is not None:
+            # A device that keeps it is a witness: see `pushpals audit verify --witness`.
+            self.set_header("X-Audit-Head", f"{head.cursor}:{head.digest}")
         after, epoch = self._resume(), self.text("epoch")
         self.clear_header("Content-Type")
         headers = list(self._headers.get_all())

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.errors import NotFound
 from pushpals.protocol.events import Done, JobLog, Log, Message
 from pushpals.protocol.jobs import Attempt, Job, JobState, Wire
@@ -120,6 +120,10 @@ def one_of_each() -> list[Wire]:
             sha256="a" * 64, size=1, kind="patch", media_type="text/plain", created_at=STAMP, job_id="job-1"
         ),
         Mark(id="s/buddy", session_id="s", reader="buddy", cursor=3, updated_at=STAMP, data={"a": [1]}),
+        RememberedRule(
+            id="rule-1", verdict="allow", shape={"argv": ["true"]}, shape_hash="0" * 64, label="always true",
+            created_at=STAMP, created_by="client:ada",
+        ),
     ]  # fmt: skip
 
 
@@ -803,16 +807,6 @@ class StoreContract:
         assert await bench.store.check() == []
         await bench.store.close()
 
-
-async def everything(store: Store) -> dict[str, Any]:
-    """All facts of a small store, for comparing whole states."""
-    facts: dict[str, Any] = {RECORDS[kind].name: await store.reader.find(kind) for kind in RECORDS}
-    for session in facts["sessions"]:
-        facts[f"events of {session.id}"] = await store.reader.events(session.id, limit=10**6)
-        facts[f"head of {session.id}"] = await store.reader.head(session.id)
-    facts["total"] = await store.reader.total_events()
-    return facts
-
     # --- pages, search, retention, adopted events ---------------------------------------------------
 
     async def test_pages_lead_on_without_a_repeat_while_records_come(self, bench: Bench) -> None:
@@ -919,3 +913,13 @@ async def everything(store: Store) -> dict[str, Any]:
         assert (health.waiting, health.stuck_s) == (0, 0.0)
         assert health.commits >= 1
         assert health.writes >= 1
+
+
+async def everything(store: Store) -> dict[str, Any]:
+    """All facts of a small store, for comparing whole states."""
+    facts: dict[str, Any] = {RECORDS[kind].name: await store.reader.find(kind) for kind in RECORDS}
+    for session in facts["sessions"]:
+        facts[f"events of {session.id}"] = await store.reader.events(session.id, limit=10**6)
+        facts[f"head of {session.id}"] = await store.reader.head(session.id)
+    facts["total"] = await store.reader.total_events()
+    return facts

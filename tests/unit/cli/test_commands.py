@@ -119,7 +119,7 @@ def test_waiting_ends_with_the_task_that_the_message_began(running) -> None:
     assert talk.returncode == 0
     assert [row[1:] for row in words(out.decode())] == [
         ["you", "fix", "it"], ["remote", "I", "will."], ["task", "task-1", "Fix", "it"],
-        ["task", "done", "Fixed."],
+        ["task", "done", "Fix", "it"],
     ]  # fmt: skip
 
 

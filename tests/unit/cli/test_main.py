@@ -1,6 +1,8 @@
 """The command line itself: help, exit codes, errors, colours. No hub runs here."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -38,6 +40,19 @@ def test_every_command_explains_itself(terminal, path: tuple[str, ...]) -> None:
 def test_the_one_line_help_of_a_command_is_a_sentence(name: str) -> None:
     assert COMMANDS[name].help.endswith(".")
     assert len(COMMANDS[name].help) <= 75
+
+
+@pytest.mark.parametrize("program", ["pushpals", "pushpals-worker", "serial-pusher"])
+def test_every_installed_program_explains_itself(program: str) -> None:
+    path = Path(sys.executable).with_name(program)
+    done = subprocess.run([path, "--help"], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith(f"Usage: {program} ")
+
+
+def test_a_program_of_its_own_ends_like_the_command(terminal) -> None:
+    argv = [Path(sys.executable).with_name("pushpals-worker"), "-C", "/"]
+    done = subprocess.run(argv, env=terminal.env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "is not in a git working tree" in done.stderr) == (2, True)
 
 
 def test_the_version_is_the_packages(terminal) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -105,6 +106,12 @@ def test_a_change_is_asked_for_shown_approved_and_landed_and_the_checkout_is_not
     assert town.terminal.run("down").exit_code == 0
     assert town.process.wait(timeout=60) == 0  # type: ignore[union-attr]
     town.process.communicate()  # type: ignore[union-attr]
+
+
+def test_a_port_that_is_taken_is_said_at_once(terminal) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        shown = terminal.run("up", "--port", str(taken.getsockname()[1]))
+    assert (shown.exit_code, "is taken; name another" in shown.output) == (2, True)
 
 
 def test_without_a_remote_main_lives_in_the_data_directory(town: Town) -> None:

@@ -15,7 +15,8 @@ from pushpals.protocol.wire import decode, encode
 
 KINDS = [
     errors.BadRequest, errors.Unauthenticated, errors.Forbidden, errors.NotFound, errors.Conflict,
-    errors.LeaseLost, errors.Gone, errors.TooLarge, errors.TooMany, errors.Unavailable, errors.StorageFull,
+    errors.LeaseLost, errors.KeyReused, errors.Gone, errors.TooLarge,
+    errors.TooMany, errors.Unavailable, errors.StorageFull,
 ]  # fmt: skip
 
 

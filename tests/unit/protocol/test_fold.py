@@ -119,6 +119,13 @@ def test_two_workers_of_one_task_keep_their_commands_apart() -> None:
     }
 
 
+def test_a_job_that_is_there_is_not_enqueued_over() -> None:
+    enqueued = e.JobEnqueued(job_id="j", task_id="t", kind="check", params={})
+    claimed = e.JobClaimed(job_id="j", worker_id="w")
+    view = fold(event(one, cursor) for cursor, one in enumerate([enqueued, claimed, enqueued], 1))
+    assert view.jobs["j"].state == "claimed"
+
+
 ANY_EVENTS = [one for name in NAMES for one in events_of(name)]
 
 

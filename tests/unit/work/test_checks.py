@@ -42,6 +42,10 @@ TESTS = ("tests/test_a.py", "pkg/__init__.py")
         ),
         (files({"mypy.ini": "[mypy]\nfiles = src\n"}, "src/a/__init__.py"), {"mypy": ["mypy"]}),
         (files({"ruff.toml": ""}), {"ruff": ["ruff", "check", "--no-cache", "."]}),
+        (
+            files({"ruff.toml": "fix = true\n"}),
+            {"ruff": ["ruff", "check", "--no-cache", "--no-fix", "--no-fix-only", "."]},
+        ),
         (files({"package.json": '{"scripts": {"test": "vitest run"}}'}), {"npm test": ["npm", "test"]}),
         (
             files({"package.json": '{"scripts": {"test": "echo \\"Error: no test specified\\" && exit 1"}}'}),

@@ -149,6 +149,13 @@ def test_what_is_not_plainly_a_report_is_none(data: bytes) -> None:
             Reading(verdict="could_not_run", detail="the environment has no module trio"),
         ),
         (
+            done(
+                1, "", "Traceback (most recent call last):\nModuleNotFoundError: No module named 'ours.gone'"
+            ),
+            None,
+            Reading(verdict="could_not_run", detail="ModuleNotFoundError: No module named 'ours.gone'"),
+        ),
+        (
             Outcome(error="no such program: pytest"),
             None,
             Reading(verdict="could_not_run", detail="no such program: pytest"),

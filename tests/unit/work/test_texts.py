@@ -121,10 +121,22 @@ def test_only_prose_is_corrected() -> None:
         (b"a/teh", 2),
         (b"--teh", 2),
         (b"    teh indented", 4),
+        (b"by Sebastien Teh", 13),
+        (b"a TEH constant", 2),
     ],
 )
 def test_what_may_be_a_name_is_left_alone(line: bytes, offset: int) -> None:
-    assert safe([typo("a.md", 1, offset, "teh", "the")], {"a.md": line}) == []
+    word = line[offset : offset + 3].decode()
+    assert word.lower() == "teh"
+    assert safe([typo("a.md", 1, offset, word, "the")], {"a.md": line}) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "offset"), [(b"Teh cat", 0), (b"Yes. Teh cat", 5), (b"- Teh cat", 2), (b"# Teh", 2)]
+)
+def test_a_capital_at_the_beginning_of_a_sentence_is_no_name(line: bytes, offset: int) -> None:
+    found = [typo("a.md", 1, offset, "Teh", "The")]
+    assert safe(found, {"a.md": line}) == found
 
 
 def test_uncertain_and_stale_findings_are_left_alone() -> None:

@@ -161,7 +161,7 @@ CREATE INDEX workers_by_state ON workers (state, seen_at);
 CREATE TABLE tokens (
     n    INTEGER PRIMARY KEY,
     id   TEXT NOT NULL UNIQUE,
-    role TEXT NOT NULL CHECK (role IN ('operator', 'viewer', 'buddy', 'worker', 'pusher')),
+    role TEXT NOT NULL CHECK (role IN ('operator', 'viewer', 'notebook', 'buddy', 'worker', 'pusher')),
     doc  TEXT NOT NULL
 ) STRICT;
 

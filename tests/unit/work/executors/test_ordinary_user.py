@@ -37,17 +37,23 @@ def closed_folder_above(path: Path) -> Path | None:
 
 
 def opened(paths: list[Path]) -> str:
-    """A script that shows ``paths`` read-only below closed folders, in a mount namespace of its own."""
-    lines = ["set -e"]
+    """A script that shows ``paths`` below closed folders and a private ``/tmp``, in a mount namespace."""
+    private = Path("/tmp")
+    hidden = [path for path in paths if closed_folder_above(path) is not None or path.is_relative_to(private)]
     closed = {folder for path in paths if (folder := closed_folder_above(path)) is not None}
-    for number, path in enumerate(paths):
-        if closed_folder_above(path) is not None:
-            lines += [f"mkdir /tmp/{number}", f"mount --bind {shlex.quote(str(path))} /tmp/{number}"]
-    lines += [f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(folder))}" for folder in sorted(closed)]
-    for number, path in enumerate(paths):
-        if closed_folder_above(path) is not None:
-            lines += [f"mkdir -p {shlex.quote(str(path))}"]
-            lines += [f"mount --bind /tmp/{number} {shlex.quote(str(path))}"]
+    lines = ["set -e", "mount -t tmpfs tmpfs /mnt"]
+    for number, path in enumerate(hidden):
+        lines += [f"mkdir /mnt/{number}", f"mount --bind {shlex.quote(str(path))} /mnt/{number}"]
+    lines += [f"mount -t tmpfs -o mode=1777 tmpfs {private}"]
+    lines += [
+        f"mkdir -p {shlex.quote(str(folder))}; mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(folder))}"
+        for folder in sorted(closed)
+    ]
+    for number, path in enumerate(hidden):
+        lines += [
+            f"mkdir -p {shlex.quote(str(path))}",
+            f"mount --bind /mnt/{number} {shlex.quote(str(path))}",
+        ]
     return "\n".join(lines)
 
 
@@ -75,16 +81,15 @@ async def test_everything_holds_for_an_ordinary_user_too() -> None:
     # The private /tmp is a file system in memory of the inner run alone.
     script = "\n".join(
         [
-            "mount -t tmpfs -o mode=1777 tmpfs /tmp",
             opened(needed),
-            "cd /tmp",
+            "mkdir -m 777 /tmp/person && cd /tmp/person",
             f"exec {shlex.join(inner)}",
         ]
     )
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "PYTHONPATH": str(ROOT),
-        "HOME": "/tmp",
+        "HOME": "/tmp/person",
     }
     process = await asyncio.create_subprocess_exec(
         *(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from pushpals.protocol.events import (
     CheckFinished,
     Committed,
@@ -141,6 +143,18 @@ async def test_code_is_not_made_newer_when_nobody_says_which_python_it_is_for(tm
         job = await shop.do("fix", {"fixer": "ruff"})
         assert job.result is not None
         assert job.result.head is not None
+
+
+@pytest.mark.parametrize("setting", ["fix = true", "fix-only = true"])
+async def test_looking_mends_nothing_where_the_configuration_says_so(tmp_path: Path, setting: str) -> None:
+    files = {"a.py": "import os\n", "ruff.toml": f"{setting}\n"}
+    async with Workshop(tmp_path, files) as shop:
+        looked = await shop.do("look", {"about": ["lint"]})
+        assert looked.result is not None
+        assert "F401 ×1" in looked.result.summary
+        mended = await shop.do("fix", {"fixer": "ruff"})
+        assert mended.result is not None
+        assert [change.path for change in mended.result.files] == ["a.py"]
 
 
 async def test_what_the_repository_excludes_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,17 @@
+export * from "./protocol.gen.js";
+export * from "./transport.js";
+export * from "./reduce.js";
+export * from "./history.js";
+export * from "./http.js";
+export * from "./sequence.js";
+export { SILENCE_MS } from "./follow.js";
+export type { SharingTools } from "./share.js";
+export * from "./text.js";
+export * from "./diff.js";
+export * from "./logs.js";
+export * from "./needs.js";
+export type { Outgoing, Shelf } from "./outbox.js";
+export * from "./store.js";
+export * from "./review.js";
+export * from "./search.js";
+export * from "./compare.js";
