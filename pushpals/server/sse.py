@@ -57,15 +57,24 @@ class EventStream(Stream):
 
     def deliver(self, batch: Batch) -> None:
         # The usual case in as few steps as there are: this runs for each reader of each commit.
-        if self.types is None and batch.first == self.seen + 1 and self.ended is None:
-            self.seen = batch.last
-            wrap = self._pipe.wrap
-            chunk = batch.made.get(wrap)
-            if chunk is None:
-                chunk = batch.made[wrap] = wrap(encode(batch.events))
-            self._pipe.push(chunk)
-        else:
+        pipe = self._pipe
+        send = pipe.ready
+        if send is None or batch.first != self.seen + 1 or self.types is not None:
             super().deliver(batch)
+            return
+        self.seen = batch.last
+        chunk = batch.made.get(pipe.wrap)
+        if chunk is None:
+            chunk = batch.made[pipe.wrap] = pipe.wrap(encode(batch.events))
+        try:
+            sent = send(chunk)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.end("left")
+            return
+        if sent != len(chunk):
+            pipe.keep(chunk, sent)
 
     async def send_page(self, events: Sequence[StoredEvent]) -> None:
         await self._pipe.page(encode(events))
