@@ -35,6 +35,7 @@ import inside
 from servers import HERE, Server, Tools, finish, running, wait_for_quiet
 
 Result = dict[str, float]
+EVENTS = "/sessions/dev/events"
 BATCH = ('{"events":[', '{"type":"message","payload":{"text":"%"}}', "]}")
 
 
@@ -150,7 +151,7 @@ class Bench:
                 watching = server.read(20)
                 rss = server.rss()
                 wrote = server.write(
-                    8, self.seconds, rate=25, items=70, path="/sessions/dev/events", body=BATCH
+                    8, max(4.0, self.seconds), rate=120, items=100, path=EVENTS, body=BATCH
                 )
                 grown = server.rss() - rss
                 saw = finish(watching, wrote["acked_all"])

@@ -34,12 +34,20 @@ def plain(data: bytes) -> bytes:
 
 
 class Pipe:
-    """``broken`` is told once, from within a call or later, when nothing more can be sent."""
+    """``broken`` is told when nothing more can be sent, ``free`` when what was owed has gone out."""
 
-    def __init__(self, site: Site, broken: Callable[[Broken], None], *, http_1_1: bool = True) -> None:
+    def __init__(
+        self,
+        site: Site,
+        broken: Callable[[Broken], None],
+        free: Callable[[], None],
+        *,
+        http_1_1: bool = True,
+    ) -> None:
         self.wrap: Callable[[bytes], bytes] = chunked if http_1_1 else plain
         self._site = site
         self._broken = broken
+        self._free = free
         self._stream: IOStream | None = None
         self.ready: Callable[[bytes], int] | None = None
         """The socket's ``send``, while it may be used: nothing waits, it is open, and it is no TLS."""
@@ -155,7 +163,8 @@ class Pipe:
     def _taken(self, size: int, written: asyncio.Future[None]) -> None:
         self._owed -= size
         self._moved = self._site.monotonic()
-        if self._owed == 0:
+        if self._owed == 0 and self._send is not None:
             self.ready = self._send
+            self._free()
         if not written.cancelled():
             written.exception()  # a cut is told by the close callback
