@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import inside
-from servers import HERE, Server, Tools, finish, running, wait_for_quiet
+from servers import HERE, Server, Tools, finish, running, settle, wait_for_quiet
 
 Result = dict[str, float]
 EVENTS = "/sessions/dev/events"
@@ -86,7 +86,7 @@ class Bench:
     def fan_out(self, kind: str, readers: int, writers: int = 32) -> None:
         with self.server(kind) as server:
             watching = server.read(readers)
-            cpu = server.cpu()
+            cpu = settle(server)
             wrote = server.write(writers, self.seconds)
             saw = finish(watching, wrote["acked_all"])
             used = server.cpu() - cpu

@@ -164,6 +164,9 @@ class Stream(ABC):
         """Read and send one page of history; ``False`` when there was none."""
         limit, feed = self._limit, self.site.feed
         self._horizon = max(self._horizon, feed.last(self.session_id))
+        if self.seen >= self._horizon:
+            # All that was committed is sent, or will be published: a crowd of up-to-date readers reads no disk.
+            return False
         events = feed.recent(self.session_id, self.seen, limit)
         if events is not None:
             reached = events[-1].cursor if events else self.seen
