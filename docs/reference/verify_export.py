@@ -10,7 +10,7 @@ import json
 import sys
 
 P, L = 2**255 - 19, 2**252 + 27742317777372353535851937790883648493
-D, I = -121665 * pow(121666, P - 2, P) % P, pow(2, (P - 1) // 4, P)
+D, ROOT = -121665 * pow(121666, P - 2, P) % P, pow(2, (P - 1) // 4, P)
 
 
 def add(a, b):
@@ -33,7 +33,7 @@ def point(data):
     sign, y = y >> 255, y % 2**255
     square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
     x = pow(square, (P + 3) // 8, P)
-    x = x if (x * x - square) % P == 0 else x * I % P
+    x = x if (x * x - square) % P == 0 else x * ROOT % P
     if (x * x - square) % P:
         raise ValueError("not a point")
     x = x if x & 1 == sign else P - x
@@ -61,7 +61,9 @@ def fail(damage, where):
 
 def main(path, key=None):
     heads, ends, events, number, prev = {}, {}, 0, 0, "0" * 64
-    session, whole, lines = None, hashlib.sha256(), open(path, "rb").read().splitlines(keepends=True)
+    session, whole = None, hashlib.sha256()
+    with open(path, "rb") as file:
+        lines = file.read().splitlines(keepends=True)
     first = json.loads(lines[0])
     if first.get("format") != "pushpals.audit.v1":
         fail("unknown-format", "line 1")

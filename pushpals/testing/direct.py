@@ -7,7 +7,6 @@ streams that resume, status codes) is tested with the real client over the real 
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any

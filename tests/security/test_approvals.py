@@ -415,8 +415,8 @@ async def test_i06_a_buddy_passes_on_no_more_than_the_session_has(bench: Bench) 
         assert refused.value.code == "capability.not_yours"
     done = await bench.run(jobs.enqueue, Enqueue(**small, capabilities=["net:a.test:443"]), actor=BUDDY)
     assert (await bench.get(Job, done.job_id)).capabilities == ["net:a.test:443"]
+    wanted = Enqueue(task_id="t", kind="command", session_id="dev", capabilities=["net:a.test:443"])
     with pytest.raises(Forbidden):
-        wanted = Enqueue(task_id="t", kind="command", session_id="dev", capabilities=["net:a.test:443"])
         await bench.run(jobs.enqueue, wanted, actor=BUDDY)
     with pytest.raises(Forbidden):
         await bench.run(sessions.create, CreateSession(session_id="mine", capabilities=[]), actor=BUDDY)

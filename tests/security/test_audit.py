@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pushpals.cli.audit import verify_export, write_export
@@ -39,7 +39,7 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "reference" / "verify_export.py"
 
 async def make_history(root: Path, texts: int = 9, *, checkpoint_after: int = 6) -> Path:
     """A database with one session, closed, and a checkpoint before its end and one at it."""
-    root.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(root.mkdir, parents=True, exist_ok=True)
     feed = Feed()
     store = await open_store(root / "hub.db", on_commit=feed.publish, new_id=random_id)
     hub = Hub(store)
@@ -370,6 +370,7 @@ async def test_a_witness_sees_what_even_the_key_s_owner_rewrites(tmp_path: Path)
     }
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200), st.integers(0, 511))
 def test_a_signature_holds_for_its_message_and_no_other(seed: bytes, message: bytes, bit: int) -> None:
     public, signature = public_key(seed), sign(seed, message)

@@ -108,7 +108,7 @@ async def test_a_yes_runs_exactly_what_was_shown_once(tmp_path: Path) -> None:
         (used,) = shop.events(ApprovalConsumed)
         (decided,) = shop.events(ApprovalDecided)
         assert (decided.device, decided.token_id) == ("phone", OPERATOR.token_id)
-        with pytest.raises(Conflict, match="used|no lease"):
+        with pytest.raises(Conflict, match=r"used|no lease"):
             await shop.bench.run(
                 grants.use,
                 Of(id=used.approval_id, body=UseApproval(action_hash=used.action_hash, attempt=1)),
