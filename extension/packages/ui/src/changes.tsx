@@ -117,7 +117,7 @@ function ReviewOf({ change }: { change: Change }): VNode {
       ...old, comments: [...old.comments, { id: `${Date.now()}-${old.comments.length}`, path, side, line, snippet, text, commit: change.commit }],
     })),
     remove: (id) => setNotes((old) => ({ ...old, comments: old.comments.filter((comment) => comment.id !== id) })),
-    reject: (key, on) => setNotes((old) => ({ ...old, rejected: on ? [...new Set([...old.rejected, key])] : old.rejected.filter((one) => one !== key) })),
+    reject: change.state === "landed" ? undefined : (key, on) => setNotes((old) => ({ ...old, rejected: on ? [...new Set([...old.rejected, key])] : old.rejected.filter((one) => one !== key) })),
   }), [notes, rejected, change.commit]);
   const choose = (on: boolean): void => {
     setSplit(on);

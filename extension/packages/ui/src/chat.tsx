@@ -52,8 +52,8 @@ export function Chat(): VNode {
             <p><button type="button" class="link" onClick={() => setMost(most + SHOWN)}>{s.earlier(Math.min(SHOWN, items.length - most))}</button></p>
           )}
           <div class="talk" role="log" aria-live="polite" aria-relevant="additions" aria-label={s.places.chat}>
-            {shown.map((event) => <Entry key={event.cursor} event={event} markdown={markdown} cost={costs.get(event.envelope.turnId ?? "")} />)}
-            {state.outbox.map((item) => <Unsent key={item.key} item={item} onAgain={() => store.resend(item.key)} onDrop={() => store.discard(item.key)} />)}
+            {shown.map((event, index) => <Entry key={event.cursor} event={event} before={shown[index - 1]} markdown={markdown} cost={costs.get(event.envelope.turnId ?? "")} />)}
+            {state.outbox.filter((item) => item.eventId === null || item.state === "sent").map((item) => <Unsent key={item.key} item={item} onAgain={() => store.resend(item.key)} onDrop={() => store.discard(item.key)} />)}
           </div>
         </div>
       </div>
@@ -69,12 +69,17 @@ export function Chat(): VNode {
   );
 }
 
-function Entry({ event: { envelope }, markdown, cost }: { event: CursoredEvent; markdown: boolean; cost: string | undefined }): VNode {
+function Entry({ event: { envelope }, before, markdown, cost }: {
+  event: CursoredEvent; before: CursoredEvent | undefined; markdown: boolean; cost: string | undefined;
+}): VNode {
   const { s } = useConsole();
   const spoken = envelope.type === "message" || envelope.type === "assistant_message";
   if (!spoken) {
     const { text, tone } = line(envelope, s);
-    return <div class={`step ${tone}`}><time class="nums" dateTime={envelope.ts}>{clock(envelope.ts)}</time><span><Text>{text}</Text></span></div>;
+    const at = clock(envelope.ts);
+    // The same minute is not said twice.
+    const known = before !== undefined && clock(before.envelope.ts) === at;
+    return <div class={`step ${tone}`}><time class="nums" dateTime={envelope.ts}>{known ? "" : at}</time><span><Text>{text}</Text></span></div>;
   }
   const person = envelope.type === "message";
   const { name, role } = speaker(envelope.from, person);

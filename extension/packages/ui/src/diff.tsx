@@ -18,7 +18,8 @@ export interface Review {
   readonly rejected: Rejections;
   add(path: string, side: Side, line: number, snippet: string, text: string): void;
   remove(id: string): void;
-  reject(key: string, rejected: boolean): void;
+  /** Missing where nothing can be taken back any more. */
+  reject?: ((key: string, rejected: boolean) => void) | undefined;
 }
 
 type Row =
@@ -110,8 +111,8 @@ export function DiffView({ files, split, guarded, review, goTo, onFile }: {
         const tone = line.kind === "+" ? "add" : line.kind === "-" ? "del" : "";
         return (
           <div class={`dl ${tone}`}>
-            <span class="n">{line.new === null ? "" : line.old}</span>
-            {number(index, row.file, line)}
+            {line.new === null ? number(index, row.file, line) : <span class="n">{line.old}</span>}
+            {line.new === null ? <span class="n" /> : number(index, row.file, line)}
             <span class="s">{sign(line)}</span>
             <code class="c"><Line hunk={row.hunk} at={row.at} /></code>
           </div>
@@ -179,7 +180,7 @@ function FileHead({ file, guarded, review }: { file: DiffFile; guarded: boolean;
       <span class="dim">{file.status !== "modified" && s.fileStatus[file.status]}</span>
       <span class="room" />
       <span class="plusminus nums"><b>+{file.added}</b> <i>−{file.deleted}</i></span>
-      {review && <button type="button" aria-pressed={rejected} onClick={() => review.reject(file.path, !rejected)}>{rejected ? s.rejected : s.reject}</button>}
+      {review?.reject && <button type="button" aria-pressed={rejected} aria-label={`${rejected ? s.rejected : s.reject} ${file.path}`} onClick={() => review.reject!(file.path, !rejected)}>{rejected ? s.rejected : s.reject}</button>}
     </div>
   );
 }
@@ -191,9 +192,9 @@ function HunkHead({ file, hunk, review }: { file: DiffFile; hunk: Hunk; review: 
   return (
     <div class={`hh ${rejected ? "rejected" : ""}`}>
       <span><Text>{hunk.header}</Text></span>
-      {review && file.hunks.length > 1 && (
+      {review?.reject && file.hunks.length > 1 && (
         <button type="button" aria-pressed={rejected} aria-label={`${rejected ? s.rejected : s.reject} ${hunk.header}`}
-          onClick={() => review.reject(key, !rejected)}>{rejected ? s.rejected : s.reject}</button>
+          onClick={() => review.reject!(key, !rejected)}>{rejected ? s.rejected : s.reject}</button>
       )}
     </div>
   );

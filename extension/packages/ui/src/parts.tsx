@@ -55,7 +55,7 @@ export function Ago({ at }: { at: string | null | undefined }): VNode | null {
 }
 
 export const clock = (at: string): string =>
-  new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export const short = (id: string | null | undefined): string => (id ?? "").slice(0, 12);
 

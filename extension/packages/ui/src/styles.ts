@@ -110,6 +110,8 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .column.wide { max-width: none; }
 .side { flex: none; width: 22rem; border-inline-start: 1px solid var(--line); display: none; flex-direction: column; min-height: 0; }
 .empty { padding: 2.5rem 0; color: var(--dim); max-width: 34rem; }
+.section .empty, h2 + .empty { padding: .25rem 0; } .section .empty strong { font-size: 1em; }
+.index .empty { padding: .5rem .25rem 0; }
 .empty strong { display: block; color: var(--ink); font-weight: 600; font-size: 1.1em; margin-bottom: .15rem; }
 .problem { color: var(--bad); }
 .section { margin-top: 1.75rem; }
@@ -125,7 +127,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .list > li:last-child { border-bottom: 1px solid var(--line); }
 .item { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 0 .75rem; width: 100%; padding: .55rem .25rem; border: 0; border-radius: 0; text-align: start; min-height: 2.75rem; align-items: baseline; }
 .item:hover:not(:disabled) { background: var(--sunk); }
-.item[aria-expanded="true"], .item[aria-current="true"] { background: var(--accent-soft); }
+.item[aria-expanded="true"], .item[aria-current="true"], .item[aria-current="true"]:hover { background: var(--accent-soft); }
 .item .title { font-weight: 500; }
 .item .meta { grid-column: 1 / -1; color: var(--dim); font-size: .88em; line-height: 1.4; }
 .tag { font-size: .85em; white-space: nowrap; color: var(--dim); font-variant-numeric: tabular-nums; }
@@ -155,9 +157,9 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .said.person { border-inline-start: 3px solid var(--accent); padding-inline-start: .8rem; margin-inline-start: -.95rem; }
 .said.pending { border-inline-start-style: dashed; }
 .said .words { white-space: pre-wrap; max-width: 72ch; }
-.step { display: grid; grid-template-columns: 3.1rem minmax(0, 1fr); gap: .5rem; color: var(--dim); font-size: .9em; padding: .05rem 0; }
+.step { display: grid; grid-template-columns: 2.9rem minmax(0, 1fr); gap: .5rem; color: var(--dim); font-size: .9em; padding: .05rem 0; }
 .step.bad span:last-child { color: var(--bad); } .step.good span:last-child { color: var(--good); } .step.warn span:last-child { color: var(--warn); }
-.composer { flex: none; border-top: 1px solid var(--line); background: var(--ground); }
+.composer { flex: none; overflow: hidden; scrollbar-gutter: stable; border-top: 1px solid var(--line); background: var(--ground); }
 .composer form { max-width: 52rem; margin: 0 auto; padding: .7rem var(--pad); display: grid; gap: .5rem; grid-template-columns: minmax(0, 1fr) auto; align-items: end; }
 .composer .under { grid-column: 1 / -1; display: flex; flex-wrap: wrap; align-items: center; gap: .3rem .9rem; font-size: .88em; color: var(--dim); min-height: 1.5rem; }
 .composer .under label { display: inline-flex; align-items: center; gap: .4rem; }
@@ -210,6 +212,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .difftable { flex: 1; min-height: 0; font: 12.5px/20px var(--mono); tab-size: 4; background: var(--raised); }
 .framed .difftable { height: min(34rem, 62vh); border: 1px solid var(--line); border-radius: 6px; }
 .dl { display: grid; grid-template-columns: 3.6em 3.6em 1.4em minmax(0, 1fr); height: 20px; white-space: pre; overflow-wrap: normal; }
+.dl code { font: inherit; }
 .dl.add { background: var(--add); } .dl.del { background: var(--del); }
 .dl .n { color: var(--dim); text-align: end; padding-inline-end: .6em; font-variant-numeric: tabular-nums; user-select: none; }
 .dl button.n { all: unset; box-sizing: border-box; color: var(--dim); text-align: end; padding-inline-end: .6em; cursor: pointer; height: 20px; }
@@ -237,7 +240,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 /* --- timeline --- */
 .tl { display: grid; grid-template-columns: 4.5em 4.5em 9.5rem minmax(0, 1fr); gap: 0 .75rem; height: 26px; line-height: 26px; padding: 0 var(--pad); font-size: 13px; white-space: nowrap; }
 .tl > * { overflow: hidden; text-overflow: ellipsis; }
-.tl:nth-child(odd) { background: color-mix(in srgb, var(--sunk) 55%, transparent); }
+.fill { flex: 1; min-height: 0; }
 .tl button { all: unset; cursor: pointer; color: var(--dim); text-align: end; font-variant-numeric: tabular-nums; }
 .tl button:hover { color: var(--accent); text-decoration: underline; } .tl button:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
 .machine { border-bottom: 1px solid var(--line); padding: .8rem var(--pad); display: grid; gap: .5rem; flex: none; }
@@ -251,7 +254,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
   .bar { gap: .5rem; }
   .body { flex-direction: column-reverse; }
   .places { width: auto; flex-direction: row; border: 0; border-top: 1px solid var(--line); padding: .25rem max(.25rem, env(safe-area-inset-left)) max(.25rem, env(safe-area-inset-bottom)); gap: 0; }
-  .places button { flex: 1 1 0; min-width: 0; flex-direction: column; gap: .05rem; padding: .3rem 0; font-size: 11px; min-height: 3rem; position: relative; justify-content: center; }
+  .places button { flex: 1 1 0; min-width: 0; flex-direction: column; gap: .05rem; padding: .3rem 0; font-size: 10.5px; white-space: nowrap; min-height: 3rem; position: relative; justify-content: center; }
   .places button[aria-current] { background: none; color: var(--accent); }
   .places .badge { position: absolute; top: .1rem; inset-inline-start: 55%; margin: 0; font-size: 10px; min-width: 1.1rem; padding: 0 .25rem; }
   .places .badge.plain { display: none; }
@@ -264,8 +267,8 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
   input, select, textarea { font-size: 16px; }
   button { min-height: 2.5rem; }
   .fh button, .hh button, .log > header button { min-height: 26px; }
-  .dl { grid-template-columns: 0 3.2em 1.2em minmax(0, 1fr); }
-  .dl .n:first-child { visibility: hidden; }
+  .dl { grid-template-columns: 0 3.2em 1.2em minmax(0, 1fr); } .dl.del { grid-template-columns: 3.2em 0 1.2em minmax(0, 1fr); }
+  .dl:not(.del) .n:first-child, .dl.del .n:nth-child(2) { visibility: hidden; overflow: hidden; }
   .tl { grid-template-columns: 3.6em minmax(0, 1fr); } .tl .time, .tl .from { display: none; }
   .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dt { font-size: .88em; } .facts dd + dt { margin-top: .35rem; }
   .said.person { margin-inline-start: -.6rem; padding-inline-start: .5rem; }

@@ -45,7 +45,7 @@ export function Timeline(): VNode {
       {events.length === 0
         ? <div class="column"><Empty title={hits ? s.searchResults(0) : s.timelineEmpty} /></div>
         : (
-          <Virtual class="place" label={s.places.timeline} count={events.length} height={26} version={events} stick={hits === null && at === null}
+          <Virtual class="fill" label={s.places.timeline} count={events.length} height={26} version={events} stick={hits === null && at === null}
             rowKey={(index) => events[index]!.cursor}
             render={(index) => {
               const { cursor, envelope } = events[index]!;

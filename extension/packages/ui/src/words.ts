@@ -11,7 +11,7 @@ export interface Line {
 export const QUIET: ReadonlySet<string> = new Set([
   "message", "assistant_message", "job_log", "tool_call", "tool_result", "task_progress", "task_started", "agent_status",
   "status", "artifact_stored", "log", "diff_ready", "done", "worker_changed", "job_based", "approved", "denied",
-  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued",
+  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued", "job_deferred", "approval_consumed", "rule_changed", "sandbox_probed", "network_used",
 ]);
 
 export function line(event: Envelope, s: Strings): Line {
@@ -34,6 +34,18 @@ export function line(event: Envelope, s: Strings): Line {
       return said((p as Payloads["task_progress"]).message);
     case "job_enqueued":
       return said(words.jobQueued((p as Payloads["job_enqueued"]).kind));
+    case "job_deferred":
+      return said(words.jobDeferred);
+    case "approval_consumed":
+      return said(words.approvalUsed);
+    case "sandbox_probed": {
+      const probed = p as Payloads["sandbox_probed"];
+      return said(words.probed(probed.workerId, probed.level), probed.broke.length > 0 ? "bad" : "");
+    }
+    case "network_used": {
+      const used = p as Payloads["network_used"];
+      return said(words.network(used.decision, `${used.host}:${used.port}`), used.decision === "refused" ? "warn" : "");
+    }
     case "job_claimed":
       return said(words.jobClaimed((p as Payloads["job_claimed"]).workerId));
     case "job_completed":
@@ -45,16 +57,17 @@ export function line(event: Envelope, s: Strings): Line {
     case "job_lease_lost":
       return said(words.jobLost((p as Payloads["job_lease_lost"]).workerId), "warn");
     case "job_cancelled":
-      return said(words.jobCancelled((p as Payloads["job_cancelled"]).by));
+      return said(words.jobCancelled(speaker((p as Payloads["job_cancelled"]).by, true).name));
     case "job_cancel_requested":
-      return said(words.jobCancelAsked((p as Payloads["job_cancel_requested"]).by));
+      return said(words.jobCancelAsked(speaker((p as Payloads["job_cancel_requested"]).by, true).name));
     case "approval_required":
       return said(words.approvalAsked((p as Payloads["approval_required"]).summary), "warn");
     case "approval_decided": {
       const decided = p as Payloads["approval_decided"];
+      const by = speaker(decided.by, true).name;
       return decided.decision === "approve"
-        ? said(words.approvalYes(decided.by), "good")
-        : said(words.approvalNo(decided.by, decided.reason ?? ""), "bad");
+        ? said(words.approvalYes(by), "good")
+        : said(words.approvalNo(by, decided.reason ?? ""), "bad");
     }
     case "approval_expired":
       return said(words.approvalExpired, "bad");
@@ -87,6 +100,33 @@ export function line(event: Envelope, s: Strings): Line {
       const argv = call.args["argv"];
       return said(Array.isArray(argv) ? argv.join(" ") : call.tool);
     }
+    case "tool_result": {
+      const ran = p as Payloads["tool_result"];
+      const code = ran.exitCode ?? null;
+      return said(code !== null ? words.ran(String(code)) : ran.ok ? words.ranWell : words.ranBadly, ran.ok ? "" : "bad");
+    }
+    case "artifact_stored": {
+      const kept = p as Payloads["artifact_stored"];
+      return said(words.artifact(kept.kind, bytes(kept.size)));
+    }
+    case "diff_ready":
+      return said(words.diff((p as Payloads["diff_ready"]).diffStat.trim().split("\n").at(-1)?.trim() ?? ""));
+    case "job_based": {
+      const based = p as Payloads["job_based"];
+      return said(words.based(based.base.slice(0, 12), based.sandbox ?? ""));
+    }
+    case "agent_status": {
+      const now = p as Payloads["agent_status"];
+      return said(words.status(now.agentId, now.status, now.message ?? ""));
+    }
+    case "status": {
+      const now = p as Payloads["status"];
+      return said(words.status(now.agentId, now.state, now.detail ?? ""));
+    }
+    case "approved":
+      return said(words.yes, "good");
+    case "denied":
+      return said(words.no, "bad");
     default:
       return said(words.other(event.type));
   }
@@ -98,4 +138,9 @@ export function speaker(from: string | null | undefined, person: boolean): { nam
   const name = rest.join(":") || kind || (person ? "you" : "agent");
   if (kind === "hub") return { name: "hub", role: "hub" };
   return { name, role: person || kind === "client" ? "person" : kind === "worker" ? "worker" : "agent" };
+}
+
+export function bytes(size: number): string {
+  if (size < 1_024) return `${size} B`;
+  return size < 1_048_576 ? `${(size / 1_024).toFixed(1)} KiB` : `${(size / 1_048_576).toFixed(1)} MiB`;
 }
