@@ -11,6 +11,7 @@ from pushpals.hub.hub import Hub
 from pushpals.hub.upkeep import Upkeep
 from pushpals.protocol.commands import Claim, CreateSession
 from pushpals.protocol.events import Event
+from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.records import Actor
 from pushpals.protocol.wire import read_event
@@ -52,10 +53,10 @@ class Bench:
 
 
 @contextlib.asynccontextmanager
-async def open_bench() -> AsyncIterator[Bench]:
+async def open_bench(ids: Ids | None = None) -> AsyncIterator[Bench]:
     """A bench over the store in memory, with the session ``dev``."""
     published: list[StoredEvent] = []
-    store = await open_store(None, on_commit=published.extend, new_id=CountedIds())
+    store = await open_store(None, on_commit=published.extend, new_id=ids or CountedIds())
     bench = Bench(store, ManualClock(), published)
     await bench.hub.start()
     await bench.run(sessions.create, CreateSession(session_id="dev"))
