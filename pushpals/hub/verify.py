@@ -18,7 +18,7 @@ Everything here is a function of bytes; reading a database or an export is the c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -90,12 +90,16 @@ def verify_all(
     histories: Iterable[tuple[History, Iterable[Row]]],
     checkpoints: bytes | None,
     public_key: str | None,
+    witnessed: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Verified:
-    """Everything, against everything. ``checkpoints`` is the content of the file, None if there is none."""
+    """Everything, against everything. ``checkpoints`` is the content of the file, None if there is none;
+    ``witnessed`` are heads that somebody else has seen: digest by cursor by session."""
     findings: list[Finding] = []
     anchors = Anchors()
     if checkpoints is not None:
         findings += read_anchors(checkpoints, public_key, anchors)
+    for session_id, heads_seen in (witnessed or {}).items():
+        anchors.by_session.setdefault(session_id, {}).update(heads_seen)
     total = unanchored = 0
     heads = hashlib.sha256()
     seen: set[str] = set()

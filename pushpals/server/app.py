@@ -27,6 +27,7 @@ import pushpals
 from pushpals.hub import tokens
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import SYSTEM, Hub
+from pushpals.hub.retention import Retention
 from pushpals.hub.upkeep import Upkeep
 from pushpals.protocol.commands import NewToken, TokenMade
 from pushpals.protocol.ids import Ids, random_id
@@ -75,14 +76,22 @@ def make_app(site: Site) -> Application:
 class Service:
     """A running hub: store, upkeep, streams and port. Made by :func:`start_service`."""
 
-    def __init__(self, site: Site, store: Store, server: HTTPServer, url: str, port: int) -> None:
+    def __init__(
+        self,
+        site: Site,
+        store: Store,
+        server: HTTPServer,
+        url: str,
+        port: int,
+        retention: Retention | None = None,
+    ) -> None:
         self.site = site
         self.hub = site.hub
         self.feed = site.feed
         self.store = store
         self.url = url
         self.port = port
-        self.upkeep = Upkeep(site.hub)
+        self.upkeep = Upkeep(site.hub, retention)
         self._server = server
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +102,7 @@ class Service:
         self._tasks.append(asyncio.create_task(self.site.streams.run(self._stopping), name="streams"))
         self._tasks.append(asyncio.create_task(self.site.notary.run(self._stopping), name="notary"))
         if upkeep:
+            self.site.upkeep = self.upkeep
             self._tasks.append(asyncio.create_task(self.upkeep.run(self._stopping), name="upkeep"))
 
     async def stop(self) -> None:
@@ -129,6 +139,7 @@ async def start_service(
     clock: Clock = utc_now,
     new_id: Ids = random_id,
     upkeep: bool = True,
+    retention: Retention | None = None,
     configure: Callable[[Options], Options] = lambda options: options,
 ) -> Service:
     """Open the store and serve it. ``port`` 0 takes any free one; ``certificate`` is (chain, key) in PEM.
@@ -185,7 +196,7 @@ async def start_service(
     )
     server.add_sockets(sockets)
     shown = f"[{host}]" if ":" in host else host
-    service = Service(site, store, server, f"{scheme}://{shown}:{port}{prefix}", port)
+    service = Service(site, store, server, f"{scheme}://{shown}:{port}{prefix}", port, retention)
     service.start(upkeep=upkeep)
     return service
 

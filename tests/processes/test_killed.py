@@ -137,7 +137,9 @@ async def test_killed_by_sigkill_the_loop_lands_once(start: Start, part: str, po
 
 
 @pytest.mark.timeout(400)
-async def test_workers_killed_with_a_job_in_their_hands_leave_it_to_another_attempt(start: Start) -> None:
+async def test_defect_10_workers_killed_with_a_job_in_their_hands_leave_it_to_another_attempt(
+    start: Start,
+) -> None:
     points = ["claim", "job runs", "diff"]
     async with start(workers=3) as stack:
         async with stack.client() as hub, stack.watch() as watcher:

@@ -20,7 +20,9 @@ VERSION = 1
 """Of the names and meanings of views and columns. It grows when one is renamed or removed."""
 
 TABLES: dict[str, str] = {
-    "events": "SELECT s.id AS session_id, e.seq, e.type, CAST(e.data AS TEXT) AS data"
+    # An event that retention took the body of keeps its place.
+    "events": "SELECT s.id AS session_id, e.seq, e.type,"
+    " CASE WHEN length(e.data) = 0 THEN '{}' ELSE CAST(e.data AS TEXT) END AS data"
     " FROM main.events AS e JOIN main.sessions AS s ON s.n = e.session",
     "jobs": "SELECT id, session_id, task_id, kind, state, worker_id, created_at, updated_at, doc"
     " FROM main.jobs",
