@@ -291,7 +291,9 @@ async def test_what_an_agent_writes_is_never_more_than_text(town: Town, guest: G
         assert await link.get_attribute("rel") == "noopener noreferrer nofollow"
         await expect(page.locator(".md")).to_contain_text("(example.org) <U+202E>txt.exe")
     else:
-        await expect(page.locator(".said.agent .words")).to_contain_text('<img src="http://evil.example/x.png">')
+        await expect(page.locator(".said.agent .words")).to_contain_text(
+            '<img src="http://evil.example/x.png">'
+        )
         await expect(page.locator("mark.odd").first).to_have_text("U+202E")
     said = page.locator(".said.agent")
     for tag in ("img", "form", "style", "svg", "iframe", "button", "input", "[id]", "[name]", "[style]"):
