@@ -249,6 +249,18 @@ export interface CreateSession {
   readonly capabilities?: readonly string[] | null;
 }
 
+/** Somebody asked the history in SQL. `statement` is redacted and cut, values are not kept. */
+export interface DataQueried {
+  readonly by: string;
+  readonly tokenId: string;
+  readonly statement: string;
+  readonly outcome: "answered" | "refused" | "stopped";
+  readonly seen?: readonly string[] | null;
+  readonly rows?: number | null;
+  readonly seconds?: number | null;
+  readonly reason?: string | null;
+}
+
 /** `POST /approvals/:id`. A yes must name the `action_hash` of what it says yes to. */
 export interface Decide {
   readonly decision: "approve" | "deny";
@@ -1164,6 +1176,7 @@ export interface Payloads {
   rule_changed: RuleChanged;
   sandbox_probed: SandboxProbed;
   network_used: NetworkUsed;
+  data_queried: DataQueried;
 }
 
 export type EventType = keyof Payloads;
