@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from pushpals.cli.app import App, json_option, pass_app, print_json, safe_line
 from pushpals.cli.errors import NEGATIVE, USAGE, Failed
@@ -149,7 +150,7 @@ def show(
                     found += [
                         event
                         for link in auditor.links(history)
-                        if (event := read_event(link.data, link.seq)).type in wanted
+                        if link.data and (event := read_event(link.data, link.seq)).type in wanted
                     ]
     except (StoreUnreadable, OSError) as error:
         raise Failed(str(error), USAGE, "audit.unreadable") from None
@@ -195,6 +196,7 @@ def write_export(auditor: Auditor, folder: Path, file: BinaryIO) -> str:
             {
                 "session": history.session_id,
                 "epoch": history.epoch,
+                "first": history.first,
                 "last": history.last,
                 "head": history.head.hex(),
             }
@@ -229,7 +231,13 @@ def verify_export(path: Path, public_key: str | None, seen: dict[str, dict[int, 
             head = bytes.fromhex(entry["head"])
             sessions.append(
                 (
-                    History(session_id=entry["session"], epoch=entry["epoch"], last=entry["last"], head=head),
+                    History(
+                        session_id=entry["session"],
+                        epoch=entry["epoch"],
+                        last=entry["last"],
+                        head=head,
+                        first=entry["first"],
+                    ),
                     [],
                 )
             )
@@ -243,10 +251,12 @@ def verify_export(path: Path, public_key: str | None, seen: dict[str, dict[int, 
         else:
             return _bad("unknown-format", number, "a line of an unknown kind")
         whole.update(line)
-    if not ended:
-        return _bad("truncated", 0, "the export's last line is missing, or not about these lines")
     lines = b"\n".join(checkpoints) + b"\n" if checkpoints else None
-    return verify_all(sessions, lines, public_key, seen)
+    verified = verify_all(sessions, lines, public_key, seen)
+    if ended:
+        return verified
+    (cut,) = _bad("truncated", 0, "the last line of the export is missing, or not about these lines").findings
+    return replace(verified, findings=(*verified.findings, cut))
 
 
 def _verify_database(
@@ -273,7 +283,11 @@ def _verify_database(
 def _stored(auditor: Auditor) -> Iterator[tuple[History, Iterable[Row]]]:
     for stored in auditor.histories():
         history = History(
-            session_id=stored.session_id, epoch=stored.epoch, last=stored.last, head=stored.head
+            session_id=stored.session_id,
+            epoch=stored.epoch,
+            last=stored.last,
+            head=stored.head,
+            first=stored.first,
         )
         yield history, (Row(link.seq, link.data, link.h) for link in auditor.links(stored))
 

@@ -57,6 +57,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     last: int
     head: bytes
+    first: int = 1
+    """Events before it may have lost their bodies; their links stay, and the chain goes on over them."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +141,8 @@ def verify_history(
             kind: Damage = "missing" if row.seq > count + 1 else "edited"
             detail = f"events {count + 1} to {row.seq - 1} are gone" if kind == "missing" else "one is double"
             return [_finding(history, kind, count + 1, detail)], count, digest.hex()
-        following = link(digest, row.data)
+        erased = not row.data and row.h and row.seq < history.first
+        following = row.h if erased else link(digest, row.data)
         if row.h and following != row.h:
             return [_tell_apart(history, digest, row, ahead)], count, digest.hex()
         digest, count = following, row.seq
