@@ -12,7 +12,7 @@ calls the same hub without HTTP. ``--simulate N`` leaves out git and the hub and
 seeds: for shares of bad branches and flakes, where one run of the whole says little.
 
 Ratios: ``serial_ratio`` is runs over what one by one needs under the same rule of evidence (one run for each
-branch, and one more to confirm all that failed); ``floor_ratio`` is runs over the least that any plan of
+branch, one more to confirm all that failed, and one to look at a main that nobody has tested yet); ``floor_ratio`` is runs over the least that any plan of
 yes/no tests needs, log2 of the number of ways to choose the bad ones, at least one.
 """
 
@@ -86,7 +86,9 @@ class SleepingChecks:
             self.checking -= 1
             if self.checking == 0:
                 self.busy_s += time.perf_counter() - self._since
-        bad = sorted(e.path for e in await self._repo.tree_entries(commit, sizes=False) if e.path.startswith("BAD"))
+        bad = sorted(
+            e.path for e in await self._repo.tree_entries(commit, sizes=False) if e.path.startswith("BAD")
+        )
         names = bad or ([f"flake-{self._chance.randrange(40)}"] if flaked else [])
         return Evidence(
             check=check.name,
@@ -206,7 +208,7 @@ async def measure(options: argparse.Namespace, root: Path) -> dict[str, Any]:
     rejected = [n for n, id_ in enumerate(ids) if by_id[id_] == "rejected"]
     on_main = Repository(root / "remote.git", bare=True).git("ls-tree", "-r", "--name-only", "main")
     assert "BAD" not in on_main, "a bad branch is on main"
-    serial = options.branches + (1 if options.bad else 0)
+    serial = options.branches + (2 if options.bad else 0)
     floor = max(1.0, math.log2(math.comb(options.branches, options.bad)))
     return {
         "branches": options.branches,
@@ -255,7 +257,7 @@ def simulated(options: argparse.Namespace) -> dict[str, Any]:
         good += options.branches - len(bad)
     runs.sort()
     waves.sort()
-    serial = options.branches + (1 if options.bad else 0)
+    serial = options.branches + (2 if options.bad else 0)
     floor = max(1.0, math.log2(math.comb(options.branches, options.bad)))
     last = int(len(runs) * 0.95)
     return {

@@ -40,6 +40,9 @@ from pushpals.store.base import OpenStore, Store
 
 PORT = 3001
 
+BACKLOG = 4_096
+"""Connections that may wait to be accepted: a crowd that lost its hub comes back at once."""
+
 SWITCH_S = 0.0002
 """How long a thread may keep the interpreter from the others, in seconds.
 
@@ -158,7 +161,7 @@ async def start_service(
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         await asyncio.to_thread(context.load_cert_chain, *certificate)
-    sockets = bind_sockets(port, host)
+    sockets = bind_sockets(port, host, backlog=BACKLOG)
     port = sockets[0].getsockname()[1]
     scheme = "https" if context else "http"
     options = configure(

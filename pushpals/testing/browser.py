@@ -20,7 +20,15 @@ from pushpals.protocol.commands import NewToken
 from pushpals.protocol.records import Role
 from pushpals.testing.town import Town
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
 PATIENCE_MS = 20_000.0
 

@@ -66,14 +66,14 @@ async def test_a_no_with_its_reason_reaches_the_author(town: Town, guest: Guest)
     await page.get_by_role("button", name="Deny…").click()
     await page.get_by_label("Reason").fill("keep the import, it is re-exported")
     await page.get_by_role("button", name="Deny", exact=True).click()
-    await expect(page.get_by_text("Nothing needs you.")).to_be_visible()
+    await expect(page.get_by_text("denied grace, on phone")).to_be_visible()
     denied = await town.person.approval(approval.id)
     assert (denied.state, denied.reason, denied.device) == (
         "denied",
         "keep the import, it is re-exported",
         "phone",
     )
-    await expect(page.get_by_text("keep the import")).to_be_visible()
+    await expect(page.get_by_text("keep the import, it is re-exported", exact=True)).to_be_visible()
 
 
 async def test_the_whole_approval_works_by_keyboard(town: Town, guest: Guest) -> None:
@@ -119,7 +119,7 @@ async def test_comments_and_rejected_parts_go_out_as_one_instruction(town: Town,
         await expect(page.get_by_text(text).first).to_be_visible()
     await expect(page.locator(".dl.add .changed").first).to_have_text("two")
 
-    await page.get_by_role("button", name="Comment on line 2").first.click()
+    await page.get_by_role("button", name="Comment on line 2").nth(1).click()
     await page.get_by_role("textbox", name="Comment").fill("say why")
     await page.get_by_role("button", name="Add comment").click()
     await page.get_by_role("button", name="Reject @@ -20,2 +20,3 @@").click()
@@ -133,7 +133,7 @@ async def test_comments_and_rejected_parts_go_out_as_one_instruction(town: Town,
     await town.read()
     [message] = await town.events("message")
     text: str = message.payload.text  # type: ignore[attr-defined]
-    assert "- Makefile:2 `two`\n  say why" in text
+    assert "- Makefile:2 `two fish`\n  say why" in text
     assert "- src/app.py: take this part back: @@ -20,2 +20,3 @@" in text
     assert (await town.person.landing(landing)).landing.state == "rejected"
 
@@ -148,6 +148,7 @@ async def test_a_comment_follows_its_line_and_says_when_the_line_is_gone(town: T
         await page.get_by_role("button", name="Add comment").click()
     second = await submit(town, one_file("new\na\nb\nc"), head="c" * 40)
     assert first != second
+    await expect(page.locator(".index .item")).to_have_count(2)
     await page.locator(".index .item").first.click()
     await expect(page.locator(".cmt", has_text="about 2")).to_contain_text("moved with its line")
     await expect(page.locator(".cmt", has_text="about 4")).to_contain_text("stale: the line is gone")
@@ -271,8 +272,10 @@ async def test_an_idle_page_asks_for_nothing(town: Town, guest: Guest) -> None:
 
 HOSTILE = """<img src="http://evil.example/x.png"> [click](javascript:alert(1)) ![x](http://evil.example/y.png)
 <form action="http://evil.example"><button id="approve">Approve…</button></form><style>*{display:none}</style>
-[safe](https://example.org/a) <a href="data:text/html,x">data</a> <svg onload="window.owned=1"></svg>
-<div id="gate" name="body" data-commandlinker-command="x" style="position:fixed">over</div> \u202etxt.exe"""
+<a href="data:text/html,x">data</a> <svg onload="window.owned=1"></svg>
+<div id="gate" name="body" data-commandlinker-command="x" style="position:fixed">over</div> \u202etxt.exe
+
+[safe](https://example.org/a) \u202etxt.exe"""
 
 
 @pytest.mark.parametrize("markdown", [False, True])
@@ -286,10 +289,12 @@ async def test_what_an_agent_writes_is_never_more_than_text(town: Town, guest: G
         link = page.locator(".md a")
         await expect(link).to_have_text("safe")
         assert await link.get_attribute("rel") == "noopener noreferrer nofollow"
-        await expect(page.locator(".md")).to_contain_text("(example.org)")
+        await expect(page.locator(".md")).to_contain_text("(example.org) <U+202E>txt.exe")
     else:
-        await expect(page.locator(".said.agent .words")).to_contain_text('<img src="http://evil.example/x.png">')
-        await expect(page.locator("mark.odd")).to_have_text("U+202E")
+        await expect(page.locator(".said.agent .words")).to_contain_text(
+            '<img src="http://evil.example/x.png">'
+        )
+        await expect(page.locator("mark.odd").first).to_have_text("U+202E")
     said = page.locator(".said.agent")
     for tag in ("img", "form", "style", "svg", "iframe", "button", "input", "[id]", "[name]", "[style]"):
         assert await said.locator(tag).count() == 0, tag
@@ -334,8 +339,8 @@ index 3333333..4444444 100644
 +++ b/Makefile
 @@ -1,2 +1,2 @@
  one
--one
-+two
+-one fish
++two fish
 diff --git a/docs/old name.md b/docs/new name.md
 similarity index 100%
 rename from docs/old name.md

@@ -120,7 +120,9 @@ def every_main(remote: Repository) -> list[str]:
 
 
 def is_green(remote: Repository, commit: str) -> bool:
-    return not any(name.startswith("BAD") for name in remote.git("ls-tree", "--name-only", commit).split("\n"))
+    return not any(
+        name.startswith("BAD") for name in remote.git("ls-tree", "--name-only", commit).split("\n")
+    )
 
 
 @pytest.mark.timeout(60 + 15 * KILLS)

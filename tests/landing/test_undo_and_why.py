@@ -10,7 +10,9 @@ from pushpals.testing.repos import Repository
 from pushpals.testing.town import Town
 
 
-async def test_a_landing_is_undone_by_a_checked_and_approved_landing_and_why_tells_both(tmp_path: Path) -> None:
+async def test_a_landing_is_undone_by_a_checked_and_approved_landing_and_why_tells_both(
+    tmp_path: Path,
+) -> None:
     async with Town.open(tmp_path) as town:
         before = town.main
         words = "apply this\n--- /dev/null\n+++ b/NOTES.md\n@@ -0,0 +1,2 @@\n+one\n+two\n"
@@ -50,7 +52,10 @@ async def test_a_landing_is_undone_by_a_checked_and_approved_landing_and_why_tel
 
 async def test_what_later_landings_build_on_is_not_taken_back_and_they_are_named(tmp_path: Path) -> None:
     checkout, upstream = tmp_path / "checkout", tmp_path / "upstream.git"
-    person = Repository.create(checkout, {"notes.txt": "one\ntwo\nthree\n", "pushpals.toml": "[checks]\n"})
+    person = Repository.create(
+        checkout,
+        {"notes.txt": "one\ntwo\nthree\n", "pushpals.toml": '[[checks]]\nname = "yes"\nargv = ["true"]\n'},
+    )
     subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(upstream)], check=True)
     person.git("push", "--quiet", str(upstream), "main")
     async with Town.open(tmp_path / "town", repository=(checkout, upstream)) as town:

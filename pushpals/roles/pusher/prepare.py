@@ -89,6 +89,16 @@ async def _member(
 
 async def _verdict(yard: Yard, landing: Landing, verdict: Judgement, base: Sha) -> list[Step] | None:
     """The steps of a landing that does not go on, None if it does."""
+    if verdict.passed and not verdict.commits:
+        return through(landing, "prepared", "noop", cause="the target contains it already")
+    related = not any(refusal.code == "branch.unrelated" for refusal in verdict.refusals)
+    if related and verdict.base != landing.base and not await _holds(yard, landing.base, base):
+        # Main was rewound, or never held what the change was made on: with the branch, commits would land
+        # that nobody saw when the change was approved.
+        cause = (
+            f"{yard.lane.branch} does not hold {landing.base[:12]}, on which the change was made and approved"
+        )
+        return [Step(landing=landing, to="stale", cause=cause)]
     if not verdict.passed:
         return through(
             landing,
@@ -97,15 +107,6 @@ async def _verdict(yard: Yard, landing: Landing, verdict: Judgement, base: Sha) 
             cause="; ".join(f"{r.code} {r.path} {r.detail}".strip() for r in verdict.refusals[:10]),
             facts={"code": verdict.refusals[0].code, "refusals": len(verdict.refusals)},
         )
-    if not verdict.commits:
-        return through(landing, "prepared", "noop", cause="the target contains it already")
-    if verdict.base != landing.base and not await _holds(yard, landing.base, base):
-        # Main was rewound, or never held what the change was made on: with the branch, commits would land
-        # that nobody saw when the change was approved.
-        cause = (
-            f"{yard.lane.branch} does not hold {landing.base[:12]}, on which the change was made and approved"
-        )
-        return [Step(landing=landing, to="stale", cause=cause)]
     return None
 
 

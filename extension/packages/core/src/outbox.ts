@@ -30,7 +30,8 @@ const REMEMBERED = 1_000;
 
 export class Outbox {
   private items: readonly Outgoing[];
-  private sending = false;
+  private sending: Promise<void> | null = null;
+  private again = false;
   private readonly seen = new Set<string>();
 
   constructor(
@@ -61,19 +62,31 @@ export class Outbox {
     return item;
   }
 
-  /** Send what waits, oldest first. Call when the connection is live. */
-  async flush(): Promise<void> {
-    if (this.sending) return;
-    this.sending = true;
-    try {
+  /**
+   * Send what waits, oldest first, until nothing waits or the hub cannot be reached. Call when the connection
+   * is live. A call while it is sending makes it try once more at the end: the connection may have come back
+   * while a request was still timing out.
+   */
+  flush(): Promise<void> {
+    if (this.sending !== null) {
+      this.again = true;
+      return this.sending;
+    }
+    this.sending = this.drain().finally(() => {
+      this.sending = null;
+    });
+    return this.sending;
+  }
+
+  private async drain(): Promise<void> {
+    do {
+      this.again = false;
       for (;;) {
         const item = this.items.find((one) => one.state === "waiting");
         if (item === undefined) return;
-        if (!(await this.send(item))) return;
+        if (!(await this.send(item))) break;
       }
-    } finally {
-      this.sending = false;
-    }
+    } while (this.again);
   }
 
   /** A refused message goes back into the queue. */

@@ -249,6 +249,18 @@ export interface CreateSession {
   readonly capabilities?: readonly string[] | null;
 }
 
+/** Somebody asked the history in SQL. `statement` is redacted and cut, values are not kept. */
+export interface DataQueried {
+  readonly by: string;
+  readonly tokenId: string;
+  readonly statement: string;
+  readonly outcome: "answered" | "refused" | "stopped";
+  readonly seen?: readonly string[] | null;
+  readonly rows?: number | null;
+  readonly seconds?: number | null;
+  readonly reason?: string | null;
+}
+
 /** `POST /approvals/:id`. A yes must name the `action_hash` of what it says yes to. */
 export interface Decide {
   readonly decision: "approve" | "deny";
@@ -392,6 +404,7 @@ export interface Intent {
   readonly head: string;
   readonly commit: string;
   readonly recordRef: string;
+  readonly recordOld?: string | null;
   readonly batch?: readonly string[];
 }
 
@@ -619,11 +632,15 @@ export interface Landing {
   readonly patch?: string | null;
   readonly agent?: string;
   readonly requestedBy?: string;
+  readonly askedBy?: string;
   readonly approvedBy?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;
   readonly reverts?: string | null;
+  readonly after?: readonly string[];
+  readonly supersedes?: string | null;
+  readonly number?: number;
   readonly cause?: string | null;
   readonly since?: string;
   readonly published?: boolean;
@@ -699,6 +716,9 @@ export interface Lane {
   readonly fence?: number;
   readonly leaseUntil?: string | null;
   readonly head?: string | null;
+  readonly submitted?: number;
+  readonly drainTo?: number;
+  readonly carryApproval?: boolean;
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
@@ -786,6 +806,14 @@ export interface OutputView {
   readonly lines: readonly string[];
   readonly count: number;
   readonly commands: readonly CommandView[];
+}
+
+/** Two changes that are under way touch the same lines. `conflict`: they do not merge as they are. */
+export interface OverlapFound {
+  readonly landingId: string;
+  readonly otherId: string;
+  readonly paths: readonly string[];
+  readonly conflict: boolean;
 }
 
 /** What the buddy understood from a message, and what it will do about it. */
@@ -929,12 +957,14 @@ export interface Sessions {
   readonly total: number | null;
 }
 
-/** `POST /lanes/mode`, by an operator (or `red` and `open` by the holder, with its fence). */
+/** `POST /lanes/mode`, by an operator; by the holder, with its fence: that main is `red` or not any more, and that a queue that was being drained is empty (`paused`). */
 export interface SetLaneMode {
   readonly lane: string;
   readonly mode: LaneMode;
   readonly cause?: string | null;
   readonly fence?: number | null;
+  readonly culprit?: Readonly<Record<string, string>> | null;
+  readonly carryApproval?: boolean | null;
 }
 
 /** `POST /workers/:id/state`, by an operator. */
@@ -1158,12 +1188,14 @@ export interface Payloads {
   approval_void: ApprovalVoid;
   approval_consumed: ApprovalConsumed;
   landing_moved: LandingMoved;
+  overlap_found: OverlapFound;
   lane_changed: LaneChanged;
   worker_changed: WorkerChanged;
   token_changed: TokenChanged;
   rule_changed: RuleChanged;
   sandbox_probed: SandboxProbed;
   network_used: NetworkUsed;
+  data_queried: DataQueried;
 }
 
 export type EventType = keyof Payloads;

@@ -175,6 +175,7 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
   rule_changed: nothing,
   sandbox_probed: nothing,
   network_used: nothing,
+  data_queried: nothing,
 
   error: (view, event, payload) =>
     payload.message.startsWith("unknown event type ")

@@ -30,6 +30,15 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
   const shown = !land || patch.state === "there";
   const asks = speaker(approval.requestedBy, false);
   const title = landing?.title ?? approval.summary;
+  // For a command the action is what to read; for a landing it is the change, and the action says which.
+  const action = (
+    <div class="section">
+          <p class="label">{s.approval.action}</p>
+          <div class="action">
+            <Facts rows={[...facts(approval.action), [s.approval.hash, <code key="h">{approval.actionHash}</code>]]} />
+          </div>
+        </div>
+  );
 
   return (
     <article class="ask" aria-label={approval.summary}>
@@ -40,19 +49,15 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
           <span>{s.approval.asks(asks.name)}</span>
           <span><Ago at={approval.createdAt} /></span>
           <Expiry at={approval.expiresAt} />
+        </div>
+        <div class="who">
           <span class={`risk ${risk.level}`}>{s.approval.risk}: <b>{s.approval.risks[risk.level]}</b>, {risk.why}</span>
         </div>
       </header>
 
       <p class="plain">{enables(approval, landing, s)}</p>
 
-      <div class="section">
-        <p class="label">{s.approval.action}</p>
-        <div class="action">
-          <Facts rows={[...facts(approval.action), [s.approval.hash, <code key="h">{approval.actionHash}</code>]]} />
-        </div>
-      </div>
-
+      {!land && action}
       {approval.says && approval.says !== title && (
         <div class="section">
           <p class="label" title={s.approval.saysHint}>{s.approval.says}</p>
@@ -68,7 +73,7 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
           </header>
           {patch.state === "loading" && <p class="dim">{s.approval.loading}</p>}
           {patch.state === "missing" && <p class="problem" role="alert">{s.approval.cannotShow(patch.why)}</p>}
-          {patch.state === "there" && <DiffView files={sorted} split={false} guarded={guarded} />}
+          {patch.state === "there" && <DiffView files={sorted} split={false} guarded={guarded} fit />}
         </div>
       )}
 
@@ -79,6 +84,7 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
         </div>
       )}
 
+      {land && action}
       {may.decide ? <Decide approval={approval} shown={shown} /> : <p class="section dim">{s.approval.notYours}</p>}
     </article>
   );

@@ -11,7 +11,7 @@ export interface Line {
 export const QUIET: ReadonlySet<string> = new Set([
   "message", "assistant_message", "job_log", "tool_call", "tool_result", "task_progress", "task_started", "agent_status",
   "status", "artifact_stored", "log", "diff_ready", "done", "worker_changed", "job_based", "approved", "denied",
-  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued", "job_deferred", "approval_consumed", "rule_changed", "sandbox_probed", "network_used",
+  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued", "job_deferred", "approval_consumed", "rule_changed", "sandbox_probed", "network_used", "data_queried",
 ]);
 
 export function line(event: Envelope, s: Strings): Line {

@@ -109,7 +109,7 @@ function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
           [s.facts.dependsOn, job.dependsOn?.length ? <Text>{names(job.dependsOn, jobs)}</Text> : null],
           [s.facts.note, job.note && <Text>{job.note}</Text>],
           [s.facts.asked, job.requestedBy && <Text>{job.requestedBy}</Text>],
-          [s.facts.parameters, Object.keys(job.params).length > 0 && <code><Text>{JSON.stringify(job.params, null, 1).slice(0, 4_000)}</Text></code>],
+          [s.facts.parameters, Object.keys(job.params).length > 0 && <code><Text>{parameters(job.params)}</Text></code>],
           [s.facts.id, <code key="id">{job.id}</code>],
         ]} />
       </div>
@@ -141,6 +141,10 @@ function Download({ sha, name }: { sha: string; name: string }): VNode {
   };
   return <button type="button" class="link" aria-label={`${s.download} ${name} ${short(sha)}`} onClick={() => void save()}>{s.download}</button>;
 }
+
+/** One name a line; what is a text is shown as it is. */
+const parameters = (params: Readonly<Record<string, unknown>>): string =>
+  Object.entries(params).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join("\n").slice(0, 4_000);
 
 const since = (job: Job): string | null => job.finishedAt ?? (job.status === "claimed" ? (job.startedAt ?? job.updatedAt) : job.updatedAt) ?? job.createdAt ?? null;
 
