@@ -26,6 +26,7 @@ from pushpals.testing.mortal import Died, Life
 from pushpals.testing.repos import Link, Repository
 from pushpals.testing.yard import FileChecks, PusherYard
 from pushpals.work.git.changes import GITLINK
+from pushpals.work.hosts import HostTrouble, Proposal, Shown
 
 LANE = "demo:main"
 
@@ -750,3 +751,34 @@ async def test_case_41_a_worker_s_own_run_counts_only_where_policy_and_tree_allo
     assert await yard.states(landing) == ["landed"]
     assert yard.checks.runs == []
     assert yard.remote.git("rev-parse", "main^{tree}") == tree
+
+
+async def test_case_42_a_published_branch_is_shown_as_a_pull_request_and_a_host_in_trouble_stops_nothing(
+    yard: PusherYard,
+) -> None:
+    class Scripted:
+        asked: list[Proposal] = []
+        away = False
+
+        async def propose(self, proposal: Proposal) -> Shown:
+            self.asked.append(proposal)
+            if self.away:
+                raise HostTrouble("the host is away")
+            return Shown(number=7, url="https://host.example/pulls/7", reused=False)
+
+        async def close(self) -> None:
+            return None
+
+    host = Scripted()
+    first = await yard.submit({"one.txt": "x\n"}, body="Because.")
+    await settle(yard, host=host)
+    landed = await yard.get(first)
+    assert (landed.state, landed.facts["pull"]["number"]) == ("landed", 7)
+    assert [(one.branch, one.title, one.body) for one in host.asked] == [
+        (first.branch, first.title, "Because.")
+    ]
+    host.away = True
+    second = await yard.submit({"two.txt": "x\n"})
+    await settle(yard, host=host)
+    assert (await yard.get(second)).facts["pullTrouble"] == "the host is away"
+    assert await yard.states(second) == ["landed"]

@@ -12,6 +12,7 @@ from pushpals.roles.pusher.sandboxed import SandboxedVerifier
 from pushpals.work.environment import Environment
 from pushpals.work.executors.base import Executor
 from pushpals.work.git.repo import BareRepo
+from pushpals.work.hosts import Host
 from pushpals.work.workspace import WorkspacePool
 
 
@@ -23,6 +24,7 @@ async def open_pusher(
     executor: Executor,
     environment: Environment,
     new_id: Ids,
+    host: Host | None = None,
 ) -> AsyncIterator[SerialPusher]:
     """A pusher that owns ``settings.data_dir``.
 
@@ -46,7 +48,7 @@ async def open_pusher(
                 new_id=new_id,
                 run_by=settings.holder,
             )
-            pusher = SerialPusher(hub, settings, repo, verifier)
+            pusher = SerialPusher(hub, settings, repo, verifier, host)
             try:
                 yield pusher
             finally:
