@@ -295,7 +295,7 @@ async def _pusher(app: App) -> None:
         remote=remote_of(app, upstream),
         data_dir=home,
         slots=own.slots or cores(),
-        signing_key=Path(own.signing_key).expanduser() if own.signing_key else None,
+        signing_key=signing_key_of(app),
         reuse_workers_runs=own.reuse_runs,
     )
     host = host_of(app)
@@ -359,6 +359,11 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 def repository_id(app: App) -> str:
     """The name of the repository in records and lanes: that of the checkout's folder."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", app.repository.name) or "repository"
+
+
+def signing_key_of(app: App) -> Path | None:
+    key = app.settings.signing_key
+    return Path(key).expanduser() if key else None
 
 
 def host_of(app: App) -> Host | None:

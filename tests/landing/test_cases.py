@@ -725,7 +725,9 @@ async def test_case_39_a_red_main_holds_all_names_its_culprit_and_lets_a_fix_thr
 
 async def test_case_40_a_landing_commit_is_signed_and_verifies(yard: PusherYard, tmp_path: Path) -> None:
     key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    await asyncio.to_thread(
+        subprocess.run, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True
+    )
     allowed = tmp_path / "allowed"
     allowed.write_text(f"pusher@example.org {key.with_suffix('.pub').read_text()}")
     landing = await yard.submit({"new.txt": "x\n"})

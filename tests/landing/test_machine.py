@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -227,7 +228,7 @@ class Queue(RuleBasedStateMachine):
         log = self.yard.remote.path / "logs" / "refs" / "heads" / "main"
         lines = log.read_text().splitlines() if log.exists() else []
         values = [self.first, *(line.split()[1] for line in lines)]
-        for old, new in zip(values, values[1:], strict=False):
+        for old, new in itertools.pairwise(values):
             names = set(git("ls-tree", "--name-only", new).split("\n"))
             assert not any(name.startswith("BAD") for name in names), new
             assert not {"CLASH-a", "CLASH-b"} <= names, new
