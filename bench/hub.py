@@ -365,6 +365,7 @@ def main() -> None:
     parser.add_argument("--quiet-s", type=float, default=20.0, help="longest wait for a quiet machine")
     parser.add_argument("--replay", type=int, default=1_000_000, help="events of the replay")
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    parser.add_argument("--out", help="write what was measured so far here, after each round")
     parser.add_argument("--no-peers", action="store_true")
     args = parser.parse_args()
 
@@ -384,6 +385,8 @@ def main() -> None:
             ]
             store = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         for number in range(args.rounds):
+            if args.out:
+                Path(args.out).write_text(json.dumps(bench.results))
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
             cases(bench, args.only, args.replay)
         report = {

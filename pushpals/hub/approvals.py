@@ -118,7 +118,8 @@ def open_for_tool_call(tx: Tx, session_id: str, call: ToolCall, now: datetime) -
 
 
 def void(tx: Tx, approval_id: str | None, reason: str, *, used: bool = False) -> None:
-    """What was asked is no longer what would happen. Ended approvals stay as they are; with ``used``, one that
+    """What was asked is no longer what would happen. Ended approvals stay as they are; with ``used``, one
+    that
     was used ends too, and with it whatever it keeps open."""
     approval = tx.get(Approval, approval_id) if approval_id else None
     if approval is None or approval.state not in ("open", "approved", *(("consumed",) if used else ())):
@@ -173,7 +174,8 @@ def consume(tx: Tx, approval_id: str | None, landing_id: str) -> Approval:
 
 
 def void_for_job(tx: Tx, job_id: str, reason: str, *, ended: bool) -> None:
-    """An attempt is over: its questions are moot. A yes for the whole job outlives it unless the job ended."""
+    """An attempt is over: its questions are moot. A yes for the whole job outlives it unless the job
+    ended."""
     for approval in tx.find(Approval, job_id=job_id, state=("approved", "open")):
         if approval.scope == "session" or (approval.scope == "job" and not ended):
             continue

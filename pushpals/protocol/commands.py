@@ -13,6 +13,7 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
+    Attempt,
     Budget,
     ErrorClass,
     Evidence,
@@ -67,6 +68,27 @@ class PostMessage(Wire, frozen=True, kw_only=True):
     intent: str | None = None
     to: str | None = None
     client_id: str | None = None
+
+
+class Query(Wire, frozen=True, kw_only=True):
+    """``POST /query`` and ``POST /sessions/:id/query``: one SELECT over the documented views.
+
+    ``values`` are bound to ``:name``; ``limit`` is in rows, ``timeout_s`` in seconds.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+    values: dict[str, str | int | float | bool | None] = {}
+    limit: int = 1_000
+    timeout_s: float = 5.0
+
+
+class Rows(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """The answer to a :class:`Query`. ``truncated``: there was more."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | bool | None]]
+    truncated: bool = False
+    seconds: float = 0.0
 
 
 class Posted(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -127,12 +149,11 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
     items: list[Entry]
     next: int | None
-    indexed: int
-    """The search knows the history up to this cursor."""
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
-    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to
+    ``cursor``."""
 
     cursor: Annotated[int, msgspec.Meta(ge=0)]
     session_id: str | None = None
@@ -298,6 +319,12 @@ class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """With ``?counts=true``: how many of all that pass the filter are in each state."""
     positions: dict[str, int] | None = None
     """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
+
+
+class Attempts(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /jobs/:id/attempts``: who tried it, when, and how it ended; oldest first."""
+
+    items: list[Attempt]
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -689,6 +716,35 @@ class Snapshot(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
 
 
+class KindFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Jobs of one kind that ended within the last day. Times in seconds; ``success`` of those that were done."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    success: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    run_p50_s: float | None
+    run_p95_s: float | None
+
+
+class LandingFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Landings that ended within the last day, and how long those that landed took from being asked for."""
+
+    ended: int
+    landed: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+class LastDay(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What was measured in the last 24 hours. The kind ``""`` stands for all."""
+
+    kinds: dict[str, KindFigures]
+    landings: LandingFigures
+
+
 class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``GET /system/status``."""
 
@@ -706,3 +762,4 @@ class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
     streams: int
     data: dict[str, Any]
+    last_day: LastDay | None = None

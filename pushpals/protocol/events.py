@@ -326,6 +326,15 @@ class PlanMade(Payload, frozen=True, kw_only=True):
     planner: str = "rules"
 
 
+class JobDeferred(Payload, frozen=True, kw_only=True):
+    """A job that was just enqueued waits for its time (``run_at``, an instant) or for other jobs."""
+
+    TYPE = "job_deferred"
+    job_id: str
+    run_at: str | None = None
+    depends_on: list[str] | None = None
+
+
 class JobRequeued(Payload, frozen=True, kw_only=True):
     """The job goes back to the queue; ``attempt`` is the one that ended, ``retry_at`` an instant."""
 
@@ -527,6 +536,23 @@ class TokenChanged(Payload, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class DataQueried(Payload, frozen=True, kw_only=True):
+    """Somebody asked the history in SQL. ``statement`` is redacted and cut, values are not kept.
+
+    ``seen`` are the sessions that the question could see; left out when it could see all.
+    """
+
+    TYPE = "data_queried"
+    by: str
+    token_id: str
+    statement: str
+    outcome: Literal["answered", "refused", "stopped"]
+    seen: list[str] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
 ORIGINAL: tuple[type[Payload], ...] = (
     Message, AssistantMessage, Log, Error, Done, TaskCreated, TaskStarted, TaskProgress, TaskCompleted,
     TaskFailed, ToolCall, ToolResult, JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobLog,
@@ -535,10 +561,29 @@ ORIGINAL: tuple[type[Payload], ...] = (
 )  # fmt: skip
 
 OURS: tuple[type[Payload], ...] = (
-    PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed, LandingMoved,
-    OverlapFound, LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
-)  # fmt: skip
+    PlanMade,
+    JobDeferred,
+    JobRequeued,
+    JobLeaseLost,
+    JobCancelRequested,
+    JobCancelled,
+    JobBased,
+    CheckFinished,
+    ArtifactStored,
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalVoid,
+    ApprovalConsumed,
+    LandingMoved,
+    OverlapFound,
+    LaneChanged,
+    WorkerChanged,
+    TokenChanged,
+    RuleChanged,
+    SandboxProbed,
+    NetworkUsed,
+    DataQueried,
+)
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}
 

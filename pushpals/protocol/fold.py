@@ -271,6 +271,11 @@ def _job_based(view: SessionView, event: e.Event, payload: e.JobBased) -> Change
     )
 
 
+def _job_deferred(view: SessionView, event: e.Event, payload: e.JobDeferred) -> Changes:
+    state = "blocked" if payload.depends_on else "scheduled"
+    return _job(view, event, payload.job_id, state=state, retry_at=payload.run_at)
+
+
 def _job_requeued(view: SessionView, event: e.Event, payload: e.JobRequeued) -> Changes:
     return _job(
         view, event, payload.job_id, state="scheduled" if payload.retry_at else "pending", worker_id=None,
@@ -524,6 +529,7 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.DelegateRequest: _delegated,
     e.DelegateResponse: _delegate_answered,
     e.PlanMade: _planned,
+    e.JobDeferred: _job_deferred,
     e.JobRequeued: _job_requeued,
     e.JobLeaseLost: _job_lease_lost,
     e.JobCancelRequested: _job_cancel_requested,
@@ -543,5 +549,6 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.RuleChanged: _nothing,
     e.SandboxProbed: _nothing,
     e.NetworkUsed: _nothing,
+    e.DataQueried: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

@@ -50,6 +50,7 @@ from pushpals.protocol.events import Event, Payload
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
+from pushpals.store.asking import Answer, Question
 
 R = TypeVar("R", bound=Wire)
 T = TypeVar("T")
@@ -248,9 +249,9 @@ class Tx(Protocol):
         ...
 
     def erase(self, session_id: str, first: int, *, limit: int = 500) -> int:
-        """Give up the events before the cursor ``first``, at most all there are.
+        """Give up events before the cursor ``first``, at most all there are and at most ``limit`` at once.
 
-        Erases at most ``limit`` bodies and says how many; call it again until that is 0.
+        Raises ``Session.first`` by as many as it erases, and says how many; call it again until that is 0.
         """
         ...
 
@@ -364,6 +365,15 @@ class Store(Protocol):
 
     async def check(self) -> list[str]:
         """What is wrong with the stored facts; an empty list means nothing is."""
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """Answer a question in SQL over the documented views, away from the writer and the reader.
+
+        A caller that is cancelled ends its question. Raises :class:`~pushpals.store.asking.AskRefused`,
+        :class:`~pushpals.store.asking.AskStopped`, and :class:`~pushpals.store.asking.AskUnsupported`
+        where facts are not kept in SQL.
+        """
         ...
 
     async def close(self) -> None:

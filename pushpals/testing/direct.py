@@ -40,6 +40,7 @@ from pushpals.protocol.commands import (
     Enqueued,
     Entry,
     Fail,
+    Heartbeat,
     History,
     JobReply,
     Jobs,
@@ -147,6 +148,9 @@ class DirectHub:
     async def progress(self, job_id: str, body: Progress) -> ProgressReply:
         return await leasing.progress(self.hub, Of(id=job_id, body=body), actor=self.actor)
 
+    async def heartbeat(self, job_id: str, body: Heartbeat) -> ProgressReply:
+        return await leasing.heartbeat(self.hub, Of(id=job_id, body=body), actor=self.actor)
+
     async def complete(self, job_id: str, body: Complete, *, key: str | None = None) -> Ok:
         return await leasing.complete(self.hub, Of(id=job_id, body=body), actor=self.actor, key=key)
 
@@ -199,7 +203,7 @@ class DirectHub:
         session_id: str | None = None,
         job_id: str | None = None,
     ) -> StoredArtifact:
-        raw = data if isinstance(data, bytes) else data.read_bytes()
+        raw = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
         sha256 = hashlib.sha256(raw).hexdigest()
         self.blobs[sha256] = raw
         stored = artifacts.Stored(

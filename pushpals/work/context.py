@@ -91,7 +91,8 @@ class JobContext:
         self._outbox = outbox
         self._shelf = shelf
         self._monotonic = monotonic
-        self._deadline = monotonic() + job.budget.run_s
+        run_s = min(job.budget.run_s, tools.guard.policy.limits.job_wall_s or job.budget.run_s)
+        self._deadline = monotonic() + run_s
         self._files: Files | None = None
         self._detected: Detected | None = None
 
@@ -103,8 +104,8 @@ class JobContext:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left of the job's time to run, never below zero."""
-        return max(0.0, self._deadline - self._monotonic())
+        """Seconds left of the job's time to run, never below zero. Waiting for a person does not count."""
+        return max(0.0, self._deadline + self.tools.waited_s - self._monotonic())
 
     async def files(self) -> Files:
         """The names in the base and its configuration files."""
@@ -153,8 +154,9 @@ class JobContext:
 
     async def run(
         self,
-        argv: Sequence[str],
+        argv: Sequence[str] = (),
         *,
+        script: str | None = None,
         tool: str = "run",
         cwd: str = ".",
         stdin: bytes = b"",
@@ -173,6 +175,7 @@ class JobContext:
             self.workspace.place,
             Call(
                 argv=tuple(argv),
+                script=script,
                 tool=tool,
                 cwd=cwd,
                 stdin=stdin,

@@ -92,7 +92,9 @@ class Ground:
     async def done_or(self, process: asyncio.subprocess.Process) -> None:
         """Until everything has ended, or the process has."""
         while process.returncode is None and await self.states() != self.wanted:
-            await asyncio.sleep(0.05)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await process.wait()
 
     async def settled(self) -> float:
         """Wait until everything has ended; seconds until the first landing moved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,7 +55,7 @@ async def test_added_lines_come_in_the_order_of_the_changes(
 ) -> None:
     _, repo, commits = place
     trees = [tree for commit in commits if (tree := await repo.tree_of(commit))]
-    pairs = list(zip(trees, trees[1:], strict=False))
+    pairs = list(itertools.pairwise(trees))
     changes, added = await many.changes(repo, pairs), await many.added(repo, pairs, limit_bytes=10**6)
     assert [len(added[pair]) for pair in pairs] == [len(changes[pair]) for pair in pairs]
     by_path = dict(zip((file.path for file in changes[pairs[0]]), added[pairs[0]], strict=True))
