@@ -404,6 +404,7 @@ export interface Intent {
   readonly head: string;
   readonly commit: string;
   readonly recordRef: string;
+  readonly recordOld?: string | null;
   readonly batch?: readonly string[];
 }
 
@@ -631,11 +632,15 @@ export interface Landing {
   readonly patch?: string | null;
   readonly agent?: string;
   readonly requestedBy?: string;
+  readonly askedBy?: string;
   readonly approvedBy?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;
   readonly reverts?: string | null;
+  readonly after?: readonly string[];
+  readonly supersedes?: string | null;
+  readonly number?: number;
   readonly cause?: string | null;
   readonly since?: string;
   readonly published?: boolean;
@@ -711,6 +716,9 @@ export interface Lane {
   readonly fence?: number;
   readonly leaseUntil?: string | null;
   readonly head?: string | null;
+  readonly submitted?: number;
+  readonly drainTo?: number;
+  readonly carryApproval?: boolean;
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
@@ -798,6 +806,14 @@ export interface OutputView {
   readonly lines: readonly string[];
   readonly count: number;
   readonly commands: readonly CommandView[];
+}
+
+/** Two changes that are under way touch the same lines. `conflict`: they do not merge as they are. */
+export interface OverlapFound {
+  readonly landingId: string;
+  readonly otherId: string;
+  readonly paths: readonly string[];
+  readonly conflict: boolean;
 }
 
 /** What the buddy understood from a message, and what it will do about it. */
@@ -941,12 +957,14 @@ export interface Sessions {
   readonly total: number | null;
 }
 
-/** `POST /lanes/mode`, by an operator (or `red` and `open` by the holder, with its fence). */
+/** `POST /lanes/mode`, by an operator; by the holder, with its fence: that main is `red` or not any more, and that a queue that was being drained is empty (`paused`). */
 export interface SetLaneMode {
   readonly lane: string;
   readonly mode: LaneMode;
   readonly cause?: string | null;
   readonly fence?: number | null;
+  readonly culprit?: Readonly<Record<string, string>> | null;
+  readonly carryApproval?: boolean | null;
 }
 
 /** `POST /workers/:id/state`, by an operator. */
@@ -1170,6 +1188,7 @@ export interface Payloads {
   approval_void: ApprovalVoid;
   approval_consumed: ApprovalConsumed;
   landing_moved: LandingMoved;
+  overlap_found: OverlapFound;
   lane_changed: LaneChanged;
   worker_changed: WorkerChanged;
   token_changed: TokenChanged;
