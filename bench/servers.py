@@ -83,9 +83,7 @@ class Tools:
         subprocess.run([*pip, "-q", "install", *PEERS], check=True, stderr=subprocess.DEVNULL)
         self.python = str(venv / "bin" / "python")
         command = [*pip, "list", "--format=json"]
-        listed = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ).stdout
+        listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         self.versions = {p["name"]: p["version"] for p in json.loads(listed) if p["name"] in PEERS}
         if shutil.which("npm") is None:
             return
