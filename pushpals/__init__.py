@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
     """Where JupyterLab finds the panel in a checkout; from a wheel it is in ``share/jupyter``."""
-    return [{"src": "labextension", "dest": "pushpals"}]
+    return [{"src": "labextensions/pushpals", "dest": "pushpals"}]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,7 +118,15 @@ def sql_page() -> str:
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
+def openapi_page() -> str:
+    """The HTTP interface for programs. Without a version, so that a release changes nothing in it."""
+    from pushpals.server.openapi import document
+
+    return json.dumps(msgspec.to_builtins(document("")), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "openapi.json": openapi_page,
     "cli.md": cli_page,
     "settings.md": settings_page,
     "events.md": events_page,

@@ -61,6 +61,6 @@ def decides(method: str, address: str) -> bool:
 
 
 def query_of(query: str) -> str:
-    """The query without what is Jupyter's own."""
+    """The query without what is Jupyter's own: its tokens, and the number that keeps caches away."""
     pairs = parse_qsl(query, keep_blank_values=True)
-    return urlencode([(name, value) for name, value in pairs if name not in ("token", "_xsrf")])
+    return urlencode([(k, v) for k, v in pairs if k not in ("token", "_xsrf") and not k.isdigit()])

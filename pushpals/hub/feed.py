@@ -56,26 +56,20 @@ _log = logging.getLogger(__name__)
 class Batch:
     """The events that one commit added to one session, oldest first."""
 
-    __slots__ = ("_made", "events", "session_id")
+    __slots__ = ("events", "first", "last", "made", "session_id")
 
     def __init__(self, session_id: str, events: Sequence[StoredEvent]) -> None:
         self.session_id = session_id
         self.events = events
-        self._made: dict[Hashable, bytes] = {}
-
-    @property
-    def first(self) -> int:
-        return self.events[0].cursor
-
-    @property
-    def last(self) -> int:
-        return self.events[-1].cursor
+        self.first = events[0].cursor
+        self.last = events[-1].cursor
+        self.made: dict[Hashable, bytes] = {}
 
     def once(self, name: Hashable, make: Callable[[Sequence[StoredEvent]], bytes]) -> bytes:
         """An encoding of the batch, made by the first follower that needs it."""
-        made = self._made.get(name)
+        made = self.made.get(name)
         if made is None:
-            made = self._made[name] = make(self.events)
+            made = self.made[name] = make(self.events)
         return made
 
 
@@ -100,7 +94,9 @@ class Feed:
         """Hand over what a commit added. Called by the store, on the loop, in commit order."""
         topics: set[str] = set()
         # One commit may interleave sessions; within each the order of cursors is kept by the stable sort.
-        for session_id, group in groupby(sorted(events, key=_session), key=_session):
+        if len(events) > 1:
+            events = sorted(events, key=_session)
+        for session_id, group in groupby(events, key=_session):
             batch = Batch(session_id, list(group))
             self._last[session_id] = batch.last
             self._remember(batch)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pushpals.hub.figures import Figures
 from pushpals.hub.leases import Leases
 from pushpals.protocol.errors import KeyReused, StorageFull, Unavailable
 from pushpals.protocol.ids import SYSTEM_SESSION
@@ -36,6 +37,9 @@ SYSTEM = Actor(role="operator", token_id="hub", label="hub")
 
 KEY_LENGTH = 200
 
+RUN_GRACE_S = 30.0
+"""How much longer than its budget an attempt may last, in seconds: its worker ends it first, and says how."""
+
 
 class Hub:
     """The brain, without HTTP. Owns the store and the leases; knows no transport."""
@@ -50,10 +54,14 @@ class Hub:
     ):
         self.store = store
         self.clock = clock
+        self.monotonic = monotonic
         self.version = version
         self.started_at = stamp(clock())
         self.job_leases = Leases(monotonic)
         self.lane_leases = Leases(monotonic)
+        self.run_limits = Leases(monotonic)
+        """When running attempts are over their budget."""
+        self.figures = Figures(store.reader, monotonic)
 
     async def start(self) -> None:
         """Make the system session and give every running job and held lane one fresh lease.
@@ -63,6 +71,7 @@ class Hub:
         await self.store.write(_make_system_session, actor=SYSTEM, now=self.clock())
         for job in await self.store.reader.find(Job, state="claimed"):
             self.job_leases.renew(job.id, job.attempt, job.lease_s)
+            self.run_limits.renew(job.id, job.attempt, run_limit_s(job))
         for lane in await self.store.reader.find(Lane):
             if lane.holder is not None:
                 self.lane_leases.renew(lane.id, lane.fence, 30.0)
@@ -105,6 +114,11 @@ class Hub:
             raise Unavailable("the hub is stopping; come back in a moment", retry_after=2.0) from None
         except StoreFull as error:
             raise StorageFull(f"{error}") from None
+
+
+def run_limit_s(job: Job) -> float:
+    """How long an attempt may be claimed at most, in seconds."""
+    return job.budget.run_s + job.budget.final_s + RUN_GRACE_S
 
 
 def _scope(command: Callable[..., Any], actor: Actor, key: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pushpals.hub import approvals
+from pushpals.hub import approvals, turns
 from pushpals.hub.capabilities import given
 from pushpals.hub.of import Of, sees, session_of
 from pushpals.policy.roles import may_emit
@@ -24,6 +24,7 @@ from pushpals.protocol.commands import (
     Enqueue,
     Enqueued,
     Fail,
+    Heartbeat,
     JobReply,
     Ok,
     Progress,
@@ -39,6 +40,7 @@ from pushpals.protocol.events import (
     JobCancelRequested,
     JobClaimed,
     JobCompleted,
+    JobDeferred,
     JobEnqueued,
     JobFailed,
     JobLeaseLost,
@@ -51,7 +53,7 @@ from pushpals.protocol.jobs import TERMINAL, Attempt, Job, JobError, JobResult, 
 from pushpals.protocol.records import Worker
 from pushpals.protocol.times import parse_stamp, stamp
 from pushpals.protocol.wire import payload_from
-from pushpals.store.base import Before, Tx
+from pushpals.store.base import Appended, Before, Tx
 
 MAX_OPEN_JOBS = 1_000
 """Unfinished jobs per session."""
@@ -108,11 +110,18 @@ def enqueue(tx: Tx, ask: Enqueue, now: datetime) -> Enqueued:
         message_id=ask.message_id,
         trace_id=ask.message_id,
         note=ask.note,
+        queued_at=stamp(now),
+        repository=ask.repository,
+        for_worker=ask.for_worker,
         created_at=stamp(now),
         updated_at=stamp(now),
     )
+    if job.state == "pending":
+        job = replace(job, due=turns.turn(tx, job.session_id, job.priority, now))
     tx.put(job)
     _tell(tx, job, JobEnqueued(job_id=job.id, task_id=job.task_id, kind=job.kind, params=job.params))
+    if job.state != "pending":
+        _tell(tx, job, JobDeferred(job_id=job.id, run_at=job.run_at, depends_on=waits_for or None))
     return Enqueued(job_id=job.id)
 
 
@@ -148,6 +157,7 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
             job_id=job.id,
             attempt=claimed.attempt,
             worker_id=ask.worker_id,
+            token_id=tx.actor.token_id,
             started_at=stamp(now),
         )
     )
@@ -183,6 +193,18 @@ def progress(tx: Tx, ask: Of[Progress], now: datetime) -> ProgressReply:
         )
     )
     return ProgressReply(cancel=job.cancel_requested, lease_s=job.lease_s)
+
+
+def add_line(tx: Tx, session_id: str, line: JobLog) -> Appended:
+    """One line of output in an event of its own, as workers of the original wire send it. The hub counts."""
+    job = tx.get(Job, line.job_id)
+    if job is None or job.session_id != session_id:
+        raise NotFound(f"there is no job {line.job_id!r} here", code="job.unknown")
+    job = _held(tx, job.id, job.attempt)
+    if job.log_lines >= MAX_LOG_LINES:
+        raise TooMany(f"{job.id} has told {MAX_LOG_LINES} lines", code="job.too_many_lines")
+    tx.put(replace(job, log_lines=job.log_lines + 1))
+    return _tell(tx, job, replace(line, seq=job.log_lines + 1))
 
 
 def complete(tx: Tx, ask: Of[Complete], now: datetime) -> Ok:
@@ -289,6 +311,8 @@ def retry(tx: Tx, ask: Of[RetryJob], now: datetime) -> JobReply:
         error=None,
         result=None,
         run_at=None,
+        queued_at=stamp(now),
+        due=turns.turn(tx, job.session_id, job.priority, now),
         finished_at=None,
         updated_at=stamp(now),
     )
@@ -319,6 +343,30 @@ def expire_lease(tx: Tx, ask: LeaseRef, now: datetime) -> bool:
     return True
 
 
+def overrun(tx: Tx, ask: LeaseRef, now: datetime) -> bool:
+    """The attempt ran longer than its budget, whatever its worker says: it ends here, and is not repeated.
+
+    A worker keeps the budget itself and says what it stopped. This is for one that does not.
+    """
+    job = tx.get(Job, ask.id)
+    if job is None or job.state != "claimed" or job.attempt != ask.attempt:
+        return False
+    if job.cancel_requested:
+        _cancelled(tx, job, now)
+        return True
+    budget = f"{job.budget.run_s:.0f} s to run and {job.budget.final_s:.0f} s to finish"
+    error = JobError(message=f"it ran longer than its budget of {budget}")
+    _end_badly(tx, replace(job, error=error), error, now, no_retry=True)
+    return True
+
+
+def heartbeat(tx: Tx, ask: Of[Heartbeat], now: datetime) -> ProgressReply:
+    """Keep the lease."""
+    job = _held(tx, ask.id, ask.body.attempt)
+    tx.put(replace(job, lease_until=stamp(now + timedelta(seconds=job.lease_s)), updated_at=stamp(now)))
+    return ProgressReply(cancel=job.cancel_requested, lease_s=job.lease_s)
+
+
 class Tick(Wire, frozen=True, kw_only=True):
     limit: int = 500
 
@@ -329,7 +377,17 @@ def release_due(tx: Tx, ask: Tick, now: datetime) -> int:
         Job, state="scheduled", run_at=Before(stamp(now + timedelta(milliseconds=1))), limit=ask.limit
     )
     for job in due:
-        tx.put(replace(job, state=advance(job.state, "due"), run_at=None, updated_at=stamp(now)))
+        tx.put(
+            replace(
+                job,
+                state=advance(job.state, "due"),
+                run_at=None,
+                # A retry keeps its place; a job that was made for later has only now begun to wait.
+                queued_at=job.queued_at if job.attempt else stamp(now),
+                due=turns.again(job) if job.attempt else turns.turn(tx, job.session_id, job.priority, now),
+                updated_at=stamp(now),
+            )
+        )
         _tell(tx, job, JobRequeued(job_id=job.id, attempt=job.attempt, reason="its time has come"))
     return len(due)
 
@@ -338,7 +396,7 @@ def expire_waits(tx: Tx, ask: Tick, now: datetime) -> int:
     """Jobs that waited longer than their budget allows."""
     ended = 0
     for job in tx.find(Job, state="pending", order=("created_at",), limit=ask.limit):
-        waited = (now - parse_stamp(job.updated_at)).total_seconds()
+        waited = (now - parse_stamp(job.queued_at or job.updated_at)).total_seconds()
         if waited > job.budget.queue_s:
             error = JobError(
                 message=f"no worker took it within {job.budget.queue_s:.0f} s", error_class="quota"
@@ -376,10 +434,14 @@ def _next(tx: Tx, ask: Claim) -> Job | None:
     if ask.kinds is not None:
         where["kind"] = tuple(ask.kinds)
     have = set(ask.capabilities)
-    for job in tx.scan(Job, order=("-rank", "n"), **where):
-        if have.issuperset(job.needs) and sees(tx.actor, job.session_id):
-            return job
-    return None
+    eligible = (
+        job
+        for job in tx.scan(Job, order=("due", "n"), **where)
+        if have.issuperset(job.needs)
+        and sees(tx.actor, job.session_id)
+        and job.for_worker in (None, ask.worker_id)
+    )
+    return turns.choose(tx, eligible)
 
 
 def _held(tx: Tx, job_id: str, attempt: int) -> Job:
@@ -393,6 +455,9 @@ def _held(tx: Tx, job_id: str, attempt: int) -> Job:
             state=job.state,
             attempt=job.attempt,
         )
+    claim = tx.get(Attempt, f"{job.id}/{attempt}")
+    if claim is not None and claim.token_id not in (None, tx.actor.token_id):
+        raise Forbidden(f"{job.id} was claimed with another token", code="job.foreign")
     return job
 
 
@@ -441,6 +506,7 @@ def _end_badly(
         worker_id=None,
         lease_until=None,
         run_at=retry_at,
+        due=turns.again(job),
         updated_at=stamp(now),
     )
     tx.put(again)
@@ -516,7 +582,17 @@ def _release_dependents(tx: Tx, done: Job, now: datetime) -> None:
             continue
         others = (tx.get(Job, name) for name in job.depends_on if name != done.id)
         if all(other is not None and other.state == "completed" for other in others):
-            tx.put(replace(job, state=advance(job.state, "release"), updated_at=stamp(now)))
+            # From the job that it waited for it has the claim to be next in its session, too.
+            due = turns.turn(tx, job.session_id, job.priority, parse_stamp(job.queued_at or job.created_at))
+            tx.put(
+                replace(
+                    job,
+                    state=advance(job.state, "release"),
+                    due=due,
+                    queued_at=stamp(now),
+                    updated_at=stamp(now),
+                )
+            )
             _tell(
                 tx, job, JobRequeued(job_id=job.id, attempt=job.attempt, reason="what it waited for is done")
             )
@@ -535,8 +611,8 @@ def _backoff(job: Job, spent: int) -> float:
     return min(MAX_BACKOFF_S, 2.0**spent) * (int.from_bytes(seed[:4], "big") / 2**32)
 
 
-def _tell(tx: Tx, job: Job, payload: Payload) -> None:
-    tx.append(
+def _tell(tx: Tx, job: Job, payload: Payload) -> Appended:
+    return tx.append(
         job.session_id,
         payload,
         correlation_id=job.task_id,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pushpals.hub import jobs, lanes
-from pushpals.hub.hub import Hub
+from pushpals.hub.hub import Hub, run_limit_s
 from pushpals.hub.of import Of
-from pushpals.protocol.commands import Claim, Complete, Fail, LaneWork, LeaseLane, Ok, Progress, ProgressReply
+from pushpals.protocol.commands import (
+    Claim,
+    Complete,
+    Fail,
+    Heartbeat,
+    LaneWork,
+    LeaseLane,
+    Ok,
+    Progress,
+    ProgressReply,
+)
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.records import Actor
 
@@ -14,7 +24,14 @@ async def claim(hub: Hub, ask: Claim, *, actor: Actor, key: str | None = None) -
     job = await hub.run(jobs.claim, ask, actor=actor, key=key, reply=Job)
     if job is not None:
         hub.job_leases.renew(job.id, job.attempt, job.lease_s)
+        hub.run_limits.renew(job.id, job.attempt, run_limit_s(job))
     return job
+
+
+async def heartbeat(hub: Hub, ask: Of[Heartbeat], *, actor: Actor) -> ProgressReply:
+    reply = await hub.run(jobs.heartbeat, ask, actor=actor)
+    hub.job_leases.renew(ask.id, ask.body.attempt, reply.lease_s)
+    return reply
 
 
 async def progress(hub: Hub, ask: Of[Progress], *, actor: Actor, key: str | None = None) -> ProgressReply:
@@ -26,12 +43,14 @@ async def progress(hub: Hub, ask: Of[Progress], *, actor: Actor, key: str | None
 async def complete(hub: Hub, ask: Of[Complete], *, actor: Actor, key: str | None = None) -> Ok:
     done = await hub.run(jobs.complete, ask, actor=actor, key=key, reply=Ok)
     hub.job_leases.release(ask.id, ask.body.attempt)
+    hub.run_limits.release(ask.id, ask.body.attempt)
     return done
 
 
 async def fail(hub: Hub, ask: Of[Fail], *, actor: Actor, key: str | None = None) -> Ok:
     done = await hub.run(jobs.fail, ask, actor=actor, key=key, reply=Ok)
     hub.job_leases.release(ask.id, ask.body.attempt)
+    hub.run_limits.release(ask.id, ask.body.attempt)
     return done
 
 

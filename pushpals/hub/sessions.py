@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pushpals.hub import approvals
+from pushpals.hub import approvals, jobs
 from pushpals.hub.of import Of, sees, session_of
-from pushpals.policy.roles import may_emit
+from pushpals.policy.roles import may_post
 from pushpals.protocol.commands import (
     CreateSession,
     EventsPosted,
@@ -18,7 +18,7 @@ from pushpals.protocol.commands import (
     SetMark,
 )
 from pushpals.protocol.errors import BadRequest, Forbidden, TooMany
-from pushpals.protocol.events import Message, ToolCall
+from pushpals.protocol.events import JobLog, Message, ToolCall
 from pushpals.protocol.ids import SYSTEM_SESSION, is_session_id
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Mark, Session
@@ -77,7 +77,7 @@ def command(tx: Tx, ask: Of[PostEvent], now: datetime) -> Posted:
     _not_system(ask.id)
     body = ask.body
     payload = payload_from(body.type, body.payload)
-    if not may_emit(tx.actor.role, body.type):
+    if not may_post(tx.actor.role, body.type):
         raise Forbidden(
             f"a {tx.actor.role} token may not post {body.type} events", code="event.forbidden", type=body.type
         )
@@ -88,6 +88,9 @@ def command(tx: Tx, ask: Of[PostEvent], now: datetime) -> Posted:
         "parent_id": body.parent_id,
         "trace_id": body.trace_id,
     }
+    if isinstance(payload, JobLog):
+        told = jobs.add_line(tx, ask.id, payload)
+        return Posted(event_id=told.event_id, cursor=told.cursor)
     if isinstance(payload, ToolCall) and payload.requires_approval:
         approvals.open_for_tool_call(tx, ask.id, payload, now)
     put = tx.append(ask.id, payload, from_=_speaker(tx, body.from_), **route)
@@ -100,7 +103,7 @@ def post_events(tx: Tx, ask: Of[PostEvents], now: datetime) -> EventsPosted:
     _not_system(ask.id)
     ids, cursor = [], 0
     for item in ask.body.events:
-        if not may_emit(tx.actor.role, item.type):
+        if not may_post(tx.actor.role, item.type):
             # An unknown type is a bad request, whoever sends it.
             decode_payload(item.type, bytes(item.payload))
             raise Forbidden(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pushpals.hub.of import Of
 from pushpals.protocol.commands import RegisterWorker, SetWorkerState
 from pushpals.protocol.errors import BadRequest, NotFound, TooMany
-from pushpals.protocol.events import WorkerChanged
+from pushpals.protocol.events import SandboxProbed, WorkerChanged
 from pushpals.protocol.ids import SYSTEM_SESSION, is_worker_id
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Worker, WorkerState
@@ -52,6 +52,18 @@ def register(tx: Tx, ask: Of[RegisterWorker], now: datetime) -> Worker:
         note=known.note if known else None,
     )
     tx.put(worker)
+    if (probe := body.probe) is not None:
+        tx.append(
+            SYSTEM_SESSION,
+            SandboxProbed(
+                worker_id=worker.id,
+                executor=probe.executor,
+                level=probe.level,
+                reason=probe.reason,
+                held=probe.held,
+                broke=probe.broke,
+            ),
+        )
     if known is None or known.state != state or known.sandbox != worker.sandbox:
         _tell(tx, worker, worker.sandbox_reason or None)
     return worker

@@ -1,7 +1,8 @@
 """What each role may do. The role comes from the token; there is no other way to a right.
 
-No process role can decide an approval, make a token or read another session than its work needs. A
-notebook's kernel runs code that agents may have written: it talks for its person, and decides nothing.
+No process role can decide an approval, make a token or read another session than its work needs. Neither
+can a ``notebook``: a person sits before it, but whatever runs in its cells holds its token, and a cell may
+have been written by the very agent whose change waits for a yes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Right = Literal[
     "artifact.read", "artifact.write",
     "landing.read", "landing.submit", "landing.work", "landing.manage",
     "lane.lease", "lane.manage", "repository.read", "repository.report",
-    "status.read", "token.manage", "audit.read", "data.query",
+    "session.prune", "status.read", "token.manage", "audit.read", "data.query",
 ]  # fmt: skip
 
 _READ: frozenset[Right] = frozenset(
@@ -28,8 +29,9 @@ _READ: frozenset[Right] = frozenset(
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     "operator": _READ
-    | {"session.create", "message.post", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
-       "worker.manage", "approval.decide", "rule.manage", "artifact.write", "landing.submit", "landing.manage",
+    | {"session.create", "session.prune", "message.post", "event.post", "mark.set", "job.enqueue",
+       "job.cancel", "job.retry", "worker.manage", "approval.decide", "rule.manage", "artifact.write",
+       "landing.submit", "landing.manage",
        "lane.manage", "token.manage", "audit.read", "data.query"},
     "viewer": _READ | {"mark.set", "data.query"},
     "notebook": _READ
@@ -38,7 +40,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     | {"session.create", "event.post", "mark.set", "job.enqueue", "job.cancel", "job.retry",
        "landing.submit", "landing.manage", "artifact.write"},
     "worker": frozenset(
-        {"session.read", "job.read", "job.work", "worker.register", "approval.ask", "artifact.read",
+        {"session.read", "event.post", "job.read", "job.work", "worker.register", "approval.ask",
+         "artifact.read",
          "artifact.write", "repository.read", "repository.report"}
     ),
     "pusher": frozenset(
@@ -73,7 +76,16 @@ EMITS: dict[Role, frozenset[str]] = {
     "pusher": WORK_EVENTS,
 }
 
+POSTS: dict[Role, frozenset[str]] = {**EMITS, "worker": frozenset({"job_log"}), "pusher": frozenset()}
+"""What ``POST /sessions/:id/command`` takes. A worker reports with its lease, which binds what it says to one
+job; the lines of a job that it holds it may also post one by one, as workers of the original do."""
+
+
+def may_post(role: Role, event_type: str) -> bool:
+    """Whether the role may post an event of this type outside of a lease."""
+    return event_type in POSTS[role]
+
 
 def may_emit(role: Role, event_type: str) -> bool:
-    """Whether the role may post an event of this type. Nobody may post what only a decision can mean."""
+    """Whether the role may have an event of this type told. Nobody may tell what only a decision can mean."""
     return event_type in EMITS[role]

@@ -24,6 +24,7 @@ from pushpals.policy.actions import ExecAction, LandAction, canonical_json
 from pushpals.policy.analysis import Analysis, analyse, analyse_land
 from pushpals.policy.argv import Command
 from pushpals.policy.globs import matches
+from pushpals.policy.limits import ApprovalTable, LimitTable, SandboxTable
 from pushpals.policy.presets import PresetName
 from pushpals.policy.tools import ENV_ALLOWED
 
@@ -121,6 +122,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     env_allowed: tuple[str, ...] = ()
     accepted_findings: tuple[str, ...] = ()
     """Fingerprints of the secret scan that the operator accepts."""
+    limits: LimitTable = LimitTable()
+    approvals: ApprovalTable = ApprovalTable()
+    sandbox: SandboxTable = SandboxTable()
+    index_hosts: tuple[str, ...] = ()
+    """``host:port`` of the package indexes that an approved installation may reach."""
     widenings: tuple[Widening, ...] = ()
 
     @property
@@ -147,6 +153,10 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     protected: tuple[str, ...] = ()
     protected_without: tuple[str, ...] = ()
     accepted_findings: tuple[str, ...] = ()
+    limits: LimitTable = LimitTable()
+    approvals: ApprovalTable = ApprovalTable()
+    sandbox: SandboxTable = SandboxTable()
+    index_hosts: tuple[str, ...] = ()
     deny: tuple[Rule, ...] = ()
     ask: tuple[Rule, ...] = ()
     allow: tuple[Rule, ...] = ()
@@ -172,6 +182,10 @@ def load_policy(table: Mapping[str, Any] | None = None, *, preset: PresetName | 
         ),
         env_allowed=given.env_allowed,
         accepted_findings=given.accepted_findings,
+        limits=given.limits,
+        approvals=given.approvals,
+        sandbox=given.sandbox,
+        index_hosts=given.index_hosts,
     )
     _check(policy, (*given.deny, *given.ask, *given.allow))
     return policy
@@ -194,6 +208,8 @@ def load_repository_policy(base: Policy, table: Mapping[str, Any] | str) -> Poli
         rules = _convert(given.pop(kind, ()), tuple[Rule, ...], f"policy.{kind} of the repository")
         added[kind] = _from(rules, "repository")
     protected = _convert(given.pop("protected", ()), tuple[str, ...], "policy.protected of the repository")
+    limits = _repository_limits(given.pop("limits", {}))
+    sandbox = _convert(given.pop("sandbox", {}), SandboxTable, "policy.sandbox of the repository")
     widenings: list[Widening] = []
     for entry in given.pop("allow", ()) or ():
         widenings.append(_widening(entry))
@@ -203,6 +219,8 @@ def load_repository_policy(base: Policy, table: Mapping[str, Any] | str) -> Poli
         deny=(*base.deny, *added["deny"]),
         ask=(*base.ask, *added["ask"]),
         protected=(*base.protected, *protected),
+        limits=base.limits.lowered(limits),
+        sandbox=sandbox if sandbox.required == "full" else base.sandbox,
         widenings=(*base.widenings, *widenings[:MAX_RULES]),
     )
     _check(tightened, (*added["deny"], *added["ask"]))
@@ -314,6 +332,13 @@ def _convert(value: Any, kind: type[T], where: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise PolicyError(f"{where}: {error}") from error
+
+
+def _repository_limits(given: Any) -> LimitTable:
+    """What a repository does not name it does not bound."""
+    zero = dict.fromkeys(LimitTable.__struct_fields__, 0)
+    table = given if isinstance(given, Mapping) else {"": given}
+    return _convert({**zero, **table}, LimitTable, "policy.limits of the repository")
 
 
 def _git_matches(words: str, command: Command) -> bool:

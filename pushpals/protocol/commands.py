@@ -13,6 +13,7 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
+    Attempt,
     Budget,
     ErrorClass,
     Evidence,
@@ -148,12 +149,11 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
     items: list[Entry]
     next: int | None
-    indexed: int
-    """The search knows the history up to this cursor."""
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
-    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to
+    ``cursor``."""
 
     cursor: Annotated[int, msgspec.Meta(ge=0)]
     session_id: str | None = None
@@ -319,6 +319,12 @@ class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """With ``?counts=true``: how many of all that pass the filter are in each state."""
     positions: dict[str, int] | None = None
     """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
+
+
+class Attempts(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /jobs/:id/attempts``: who tried it, when, and how it ended; oldest first."""
+
+    items: list[Attempt]
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -518,6 +524,8 @@ class SubmitLanding(Wire, frozen=True, kw_only=True):
     priority: Priority = "normal"
     fix: bool = False
     reverts: str | None = None
+    after: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    asked_by: Annotated[str, msgspec.Meta(max_length=200)] = ""
     files: Annotated[list[FileChange], msgspec.Meta(max_length=5_000)] = []
     evidence: list[Evidence] = []
 
@@ -553,6 +561,51 @@ class MoveLanding(Wire, frozen=True, kw_only=True):
     conflict_paths: Annotated[list[str], msgspec.Meta(max_length=1_000)] | None = None
     main_moved: bool = False
     facts: dict[str, Any] = {}
+
+
+class Overlap(Wire, frozen=True, kw_only=True):
+    """Another unfinished landing that touches the same lines."""
+
+    other: str
+    paths: Annotated[list[str], msgspec.Meta(max_length=200)]
+    conflict: bool
+
+
+class LandingStep(MoveLanding, frozen=True, kw_only=True):
+    """One step of several; its own ``fence`` is not looked at. ``to`` as ``expected``: facts without a step."""
+
+    id: Name
+    fence: int = 0
+    published: bool = False
+    overlaps: Annotated[list[Overlap], msgspec.Meta(max_length=100)] = []
+
+
+class MoveLandings(Wire, frozen=True, kw_only=True):
+    """``POST /lanes/moves``: several steps of landings of one lane, in order, in one transaction.
+
+    A step that is refused is left out and named in the answer. With ``all_or_none`` the first one refuses
+    them all: so it is for what is going to be pushed together.
+    """
+
+    lane: Name
+    fence: int
+    steps: Annotated[list[LandingStep], msgspec.Meta(max_length=1_000)]
+    all_or_none: bool = False
+
+
+class StepRefused(Wire, frozen=True, kw_only=True):
+    """Why a step was not made."""
+
+    id: str
+    code: str
+    message: str
+
+
+class Moved(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Every landing named, as it is now, once each."""
+
+    items: list[Landing]
+    refused: list[StepRefused] = []
 
 
 class NoteLanding(Wire, frozen=True, kw_only=True):
@@ -591,12 +644,19 @@ class LaneWork(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class SetLaneMode(Wire, frozen=True, kw_only=True):
-    """``POST /lanes/mode``, by an operator (or ``red`` and ``open`` by the holder, with its fence)."""
+    """``POST /lanes/mode``, by an operator; by the holder, with its fence: that main is ``red`` or not any
+    more, and that a queue that was being drained is empty (``paused``).
+
+    ``culprit`` names what made main red, if that is known: ``commit``, ``subject``, ``author`` and, if it
+    came through here, ``landing``. ``carry_approval`` is a person's to set.
+    """
 
     lane: Name
     mode: LaneMode
     cause: Reason | None = None
     fence: int | None = None
+    culprit: dict[str, str] | None = None
+    carry_approval: bool | None = None
 
 
 class Lanes(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -656,6 +716,35 @@ class Snapshot(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
 
 
+class KindFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Jobs of one kind that ended within the last day. Times in seconds; ``success`` of those that were done."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    success: float | None
+    wait_p50_s: float | None
+    wait_p95_s: float | None
+    run_p50_s: float | None
+    run_p95_s: float | None
+
+
+class LandingFigures(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Landings that ended within the last day, and how long those that landed took from being asked for."""
+
+    ended: int
+    landed: int
+    p50_s: float | None
+    p95_s: float | None
+
+
+class LastDay(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """What was measured in the last 24 hours. The kind ``""`` stands for all."""
+
+    kinds: dict[str, KindFigures]
+    landings: LandingFigures
+
+
 class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """``GET /system/status``."""
 
@@ -673,3 +762,4 @@ class SystemStatus(Wire, frozen=True, kw_only=True, omit_defaults=False):
     repositories: list[Repository]
     streams: int
     data: dict[str, Any]
+    last_day: LastDay | None = None

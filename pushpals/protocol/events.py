@@ -326,6 +326,15 @@ class PlanMade(Payload, frozen=True, kw_only=True):
     planner: str = "rules"
 
 
+class JobDeferred(Payload, frozen=True, kw_only=True):
+    """A job that was just enqueued waits for its time (``run_at``, an instant) or for other jobs."""
+
+    TYPE = "job_deferred"
+    job_id: str
+    run_at: str | None = None
+    depends_on: list[str] | None = None
+
+
 class JobRequeued(Payload, frozen=True, kw_only=True):
     """The job goes back to the queue; ``attempt`` is the one that ended, ``retry_at`` an instant."""
 
@@ -487,6 +496,16 @@ class LandingMoved(Payload, frozen=True, kw_only=True):
     facts: dict[str, Any] | None = None
 
 
+class OverlapFound(Payload, frozen=True, kw_only=True):
+    """Two changes that are under way touch the same lines. ``conflict``: they do not merge as they are."""
+
+    TYPE = "overlap_found"
+    landing_id: str
+    other_id: str
+    paths: list[str]
+    conflict: bool
+
+
 class LaneChanged(Payload, frozen=True, kw_only=True):
     """The merge queue of a branch was paused, frozen, resumed, or learned a new head of main."""
 
@@ -542,11 +561,29 @@ ORIGINAL: tuple[type[Payload], ...] = (
 )  # fmt: skip
 
 OURS: tuple[type[Payload], ...] = (
-    PlanMade, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased, CheckFinished,
-    ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed, LandingMoved,
-    LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
+    PlanMade,
+    JobDeferred,
+    JobRequeued,
+    JobLeaseLost,
+    JobCancelRequested,
+    JobCancelled,
+    JobBased,
+    CheckFinished,
+    ArtifactStored,
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalVoid,
+    ApprovalConsumed,
+    LandingMoved,
+    OverlapFound,
+    LaneChanged,
+    WorkerChanged,
+    TokenChanged,
+    RuleChanged,
+    SandboxProbed,
+    NetworkUsed,
     DataQueried,
-)  # fmt: skip
+)
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}
 

@@ -271,6 +271,11 @@ def _job_based(view: SessionView, event: e.Event, payload: e.JobBased) -> Change
     )
 
 
+def _job_deferred(view: SessionView, event: e.Event, payload: e.JobDeferred) -> Changes:
+    state = "blocked" if payload.depends_on else "scheduled"
+    return _job(view, event, payload.job_id, state=state, retry_at=payload.run_at)
+
+
 def _job_requeued(view: SessionView, event: e.Event, payload: e.JobRequeued) -> Changes:
     return _job(
         view, event, payload.job_id, state="scheduled" if payload.retry_at else "pending", worker_id=None,
@@ -444,6 +449,15 @@ def _landing_moved(view: SessionView, event: e.Event, payload: e.LandingMoved) -
     return {"landings": _put_ended_last(view.landings, landing.id, landing)}
 
 
+def _overlap_found(view: SessionView, event: e.Event, payload: e.OverlapFound) -> Changes:
+    landing = view.landings.get(payload.landing_id)
+    if landing is None:
+        return {}
+    overlaps = {**landing.facts.get("overlaps", {}), payload.other_id: payload.conflict}
+    made = replace(landing, seen=event.cursor, facts={**landing.facts, "overlaps": overlaps})
+    return {"landings": {**view.landings, landing.id: made}}
+
+
 # --- who is there -----------------------------------------------------------------------------------
 
 
@@ -515,6 +529,7 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.DelegateRequest: _delegated,
     e.DelegateResponse: _delegate_answered,
     e.PlanMade: _planned,
+    e.JobDeferred: _job_deferred,
     e.JobRequeued: _job_requeued,
     e.JobLeaseLost: _job_lease_lost,
     e.JobCancelRequested: _job_cancel_requested,
@@ -526,13 +541,14 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.ApprovalExpired: _approval_expired,
     e.ApprovalVoid: _approval_void,
     e.LandingMoved: _landing_moved,
+    e.OverlapFound: _overlap_found,
     e.LaneChanged: _lane_changed,
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
-    e.DataQueried: _nothing,
     e.ApprovalConsumed: _nothing,
     e.RuleChanged: _nothing,
     e.SandboxProbed: _nothing,
     e.NetworkUsed: _nothing,
+    e.DataQueried: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

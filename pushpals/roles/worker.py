@@ -35,24 +35,31 @@ from typing import Any
 import pushpals
 from pushpals.client import Backoff
 from pushpals.policy.redact import Secret
-from pushpals.protocol.commands import Claim, Complete, Fail, RegisterWorker
+from pushpals.policy.rules import PolicyError, load_repository_policy
+from pushpals.protocol.commands import Claim, Complete, Fail, ProbeTold, RegisterWorker
 from pushpals.protocol.errors import LeaseLost, NotFound, PushPalsError, StorageFull
+from pushpals.protocol.events import Log, NetworkUsed
 from pushpals.protocol.ids import Ids, random_id
 from pushpals.protocol.jobs import Job, JobResult
 from pushpals.protocol.records import WorkerState
 from pushpals.protocol.times import Clock, utc_now
 from pushpals.roles.base import Role, RoleEnded
 from pushpals.roles.endings import HubShelf, cancelled, completed, failed, given_back, is_expected
+from pushpals.roles.patience import Patience
 from pushpals.roles.reporting import Reporting
 from pushpals.roles.worker_options import WorkerHub, WorkerOptions, new_worker_id
+from pushpals.work.checks import CONFIG
+from pushpals.work.commit_files import files_at
 from pushpals.work.context import JobContext
 from pushpals.work.environment import Environment, build_environment
 from pushpals.work.executors import proctree
-from pushpals.work.executors.base import Executor, ExecutorUnavailable, ProbeReport
+from pushpals.work.executors.base import Command, Executor, ExecutorUnavailable, ProbeReport
 from pushpals.work.executors.choose import EXIT_NO_SANDBOX, choose_executor
+from pushpals.work.executors.network import NetworkEvent
 from pushpals.work.git.names import branch_ref
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Git
+from pushpals.work.guard import Guard, JobRef
 from pushpals.work.kind import JobFailure, JobKind, check_params, kind_names
 from pushpals.work.outbox import Outbox
 from pushpals.work.run_check import Checked
@@ -97,6 +104,8 @@ class Worker(Role):
         self._cleanup = contextlib.AsyncExitStack()
         self._pool: WorkspacePool | None = None
         self._job: Job | None = None
+        self._outbox: Outbox | None = None
+        self._done = 0
         self._hurry = asyncio.Event()
         values = dict(options.secrets)
         for agent in options.settings.agents.values():
@@ -117,18 +126,20 @@ class Worker(Role):
             self._pool = await self._cleanup.enter_async_context(WorkspacePool(root / "trees", cache))
         if self._environment is None:
             self._environment = await asyncio.to_thread(build_environment)
-        await self._register("idle")
+        await self._register("idle", probed=True)
 
     async def _choose(self, record_dir: Path) -> None:
         if self._given is not None:
             self._executor, self._probed = self._given, await self._given.probe()
             return
+        required = self.options.policy.sandbox.required == "full"
         try:
             self._executor, self._probed = await choose_executor(
-                allow_unsandboxed=self.options.allow_unsandboxed,
+                allow_unsandboxed=self.options.allow_unsandboxed and not required,
                 slot=self.options.slot,
                 bwrap=self.options.bwrap,
                 record_dir=record_dir,
+                on_network=self._on_network,
             )
         except ExecutorUnavailable as error:
             with contextlib.suppress(PushPalsError):
@@ -161,6 +172,7 @@ class Worker(Role):
         job = await self._claim()
         if job is not None:
             await self.do(job)
+            await self._try_the_sandbox_again()
         elif self._monotonic() - began < 1.0:
             # The hub answered at once: this worker is paused or draining there.
             await self.pause(min(2.0, self.options.claim_wait_s))
@@ -201,10 +213,13 @@ class Worker(Role):
         """Do one claimed job to its end. Returns when the hub knows, or does not want to."""
         assert self._executor is not None
         self._job = job
-        outbox = Outbox()
+        self._outbox = outbox = Outbox()
         reporting = Reporting(self._hub, job, outbox, sandbox=self._executor.level)
-        tools = self._tools(job, outbox)
-        work = asyncio.create_task(self._attempt(job, outbox, tools, reporting), name=f"{job.id}-work")
+        patience = Patience()
+        tools = self._tools(job, outbox, patience)
+        work = asyncio.create_task(
+            self._attempt(job, outbox, tools, reporting, patience), name=f"{job.id}-work"
+        )
         sending = asyncio.create_task(reporting.run(), name=f"{job.id}-reports")
         leaving = asyncio.create_task(self._grace_over(), name=f"{job.id}-grace")
         try:
@@ -223,7 +238,7 @@ class Worker(Role):
                 task.cancel()
             await asyncio.gather(work, sending, leaving, return_exceptions=True)
             await asyncio.to_thread(shutil.rmtree, self._scratch(job), True)
-            self._job = None
+            self._job = self._outbox = None
 
     async def _end(
         self, job: Job, work: asyncio.Task[JobResult], reporting: Reporting, stopped: list[str]
@@ -285,7 +300,9 @@ class Worker(Role):
                     self.log.warning("%s: waiting for the hub to report the end of it", job.id)
                 await self._wait_or_hurry(self._backoff.wait_s(failures, error.retry_after))
 
-    async def _attempt(self, job: Job, outbox: Outbox, tools: Tools, reporting: Reporting) -> JobResult:
+    async def _attempt(
+        self, job: Job, outbox: Outbox, tools: Tools, reporting: Reporting, patience: Patience
+    ) -> JobResult:
         assert self._pool is not None
         kind, args = check_params(job, self._kinds)
         scratch = self._scratch(job)
@@ -293,7 +310,10 @@ class Worker(Role):
         base = await self._base(job)
         reporting.based(base)
         tree = await self._pool.cache.tree_of(base)
-        limit = asyncio.timeout(job.budget.run_s + job.budget.final_s)
+        await self._tighten(tools, outbox, base)
+        most_s = tools.guard.policy.limits.job_wall_s or job.budget.run_s
+        limit = asyncio.timeout(min(job.budget.run_s, most_s) + job.budget.final_s)
+        patience.limit, patience.tools = limit, tools
         try:
             async with limit, self._pool.acquire(base, f"{self.id} {job.id}/{job.attempt}") as workspace:
                 ctx = JobContext(
@@ -341,11 +361,49 @@ class Worker(Role):
             await cache.fetch_sha(remote, head, f"refs/pushpals/bases/{head}", fallback=target)
         return head
 
-    def _tools(self, job: Job, outbox: Outbox) -> Tools:
+    async def _tighten(self, tools: Tools, outbox: Outbox, base: str) -> None:
+        """What the repository adds to the policy, as it stands at the base: the change itself has no say."""
+        assert self._pool is not None
+        text = (await files_at(self._pool.cache, base)).texts.get(CONFIG)
+        if text is None:
+            return
+        try:
+            policy = load_repository_policy(self.options.policy, text)
+        except PolicyError as error:
+            raise JobFailure(
+                f"the policy in {CONFIG} at the base cannot be used, so nothing runs: {error}",
+                error_class="policy",
+            ) from None
+        for widening in policy.widenings:
+            what = tools.redact(widening.what)
+            outbox.event(
+                Log(
+                    level="warn",
+                    message=f"policy.widening-ignored: {CONFIG} sets {what}; it may only tighten",
+                )
+            )
+        tools.guard.policy = policy
+
+    def _tools(self, job: Job, outbox: Outbox, patience: Patience) -> Tools:
         assert self._executor is not None
         assert self._environment is not None
+        guard = Guard(
+            self.options.policy,
+            level=self._executor.level,
+            job=JobRef(
+                session=job.session_id,
+                job=job.id,
+                attempt=job.attempt,
+                worker=self.id,
+                held=None if job.capabilities is None else tuple(job.capabilities),
+            ),
+            asking=self._hub,
+            trusts_machine=self.options.machine_is_the_sandbox,
+            waiting=patience,
+        )
         return Tools(
             executor=self._executor,
+            guard=guard,
             environment=self._environment,
             outbox=outbox,
             shelf=HubShelf(self._hub, job),
@@ -374,18 +432,60 @@ class Worker(Role):
         await asyncio.sleep(REGISTER_S)
         await self._register("busy" if self._job is not None else "idle")
 
-    async def _register(self, state: WorkerState) -> None:
+    async def _try_the_sandbox_again(self) -> None:
+        """Every so many jobs: a sandbox that has stopped holding ends the worker, not only the next job."""
+        self._done += 1
+        if self._executor is None or self._done % self.options.reprobe_jobs:
+            return
+        before = self._executor.level
+        self._probed = await self._executor.probe()
+        await self._register("idle", probed=True)
+        if before == "full" and self._probed.level != "full":
+            raise RoleEnded(
+                f"the sandbox does not hold any more: {self._probed.reason}; {self._probed.remedy}",
+                exit_code=EXIT_NO_SANDBOX,
+            )
+
+    def _on_network(self, command: Command, event: NetworkEvent) -> None:
+        if self._job is None or self._outbox is None:
+            return
+        self._outbox.event(
+            NetworkUsed(
+                job_id=self._job.id,
+                decision=event.kind,
+                host=event.host,
+                port=event.port,
+                code=event.code or None,
+                address=event.address or None,
+                bytes_up=event.bytes_up,
+                bytes_down=event.bytes_down,
+            )
+        )
+
+    async def _register(self, state: WorkerState, *, probed: bool = False) -> None:
         report = self._probed
+        told = None
+        if report is not None and probed:
+            told = ProbeTold(
+                executor=report.executor,
+                level=report.level,
+                reason=report.reason[:2_000],
+                held=[probe.name for probe in report.probes if probe.held],
+                broke=[probe.name for probe in report.probes if not probe.held],
+            )
         await self._hub.register_worker(
             self.id,
             self._card(
                 state,
                 sandbox=report.level if report else "none",
                 reason=f"{report.reason}; {report.remedy}".strip("; ") if report else "",
+                probe=told,
             ),
         )
 
-    def _card(self, state: WorkerState, *, sandbox: str, reason: str) -> RegisterWorker:
+    def _card(
+        self, state: WorkerState, *, sandbox: str, reason: str, probe: ProbeTold | None = None
+    ) -> RegisterWorker:
         return RegisterWorker(
             kinds=list(self.options.kinds)
             if self.options.kinds is not None
@@ -397,6 +497,7 @@ class Worker(Role):
             host=platform.node(),
             pid=os.getpid(),
             state=state,
+            probe=probe,
         )
 
     def _scratch_root(self) -> Path:

@@ -10,7 +10,20 @@ from typing import Protocol
 
 import msgspec
 
-from pushpals.protocol.commands import Claim, Complete, Fail, Ok, Progress, ProgressReply, RegisterWorker
+from pushpals.policy.rules import Policy, load_policy
+from pushpals.protocol.approvals import Approval
+from pushpals.protocol.commands import (
+    AskApproval,
+    Claim,
+    Complete,
+    Fail,
+    Heartbeat,
+    Ok,
+    Progress,
+    ProgressReply,
+    RegisterWorker,
+    UseApproval,
+)
 from pushpals.protocol.ids import Ids, random_id
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.records import StoredArtifact
@@ -25,9 +38,16 @@ class WorkerHub(Protocol):
 
     async def claim(self, claim: Claim) -> Job | None: ...
     async def progress(self, job_id: str, progress: Progress) -> ProgressReply: ...
+
+    async def heartbeat(self, job_id: str, heartbeat: Heartbeat) -> ProgressReply: ...
     async def complete(self, job_id: str, complete: Complete, *, key: str | None = None) -> Ok: ...
     async def fail(self, job_id: str, fail: Fail, *, key: str | None = None) -> Ok: ...
     async def register_worker(self, worker_id: str, worker: RegisterWorker) -> WorkerRecord: ...
+    async def ask_approval(self, ask: AskApproval, *, key: str | None = None) -> Approval: ...
+    async def wait_approval(self, approval_id: str, state: str, wait_s: float) -> Approval: ...
+    async def use_approval(
+        self, approval_id: str, use: UseApproval, *, key: str | None = None
+    ) -> Approval: ...
     async def put_artifact(
         self,
         data: bytes | Path,
@@ -58,7 +78,15 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     last_word_s: float = 8.0
     """After a stop: how long the end of the last job is told to a hub that is away. A hub that ended with the
     worker never answers, and the lease says the rest. With the grace it is less than a supervisor waits."""
+    policy: Policy = msgspec.field(default_factory=load_policy)
+    """The operator's. A repository may tighten it, from the base commit of each job."""
     allow_unsandboxed: bool = False
+    machine_is_the_sandbox: bool = False
+    """Whoever starts the worker vouches for the machine: without a sandbox, commands are judged as in one.
+    They
+    are still marked ``none``. For containers made for one job, and for tests."""
+    reprobe_jobs: int = 50
+    """After so many jobs the sandbox is tried again."""
     bwrap: Path | None = None
     """The bubblewrap to use; looked for in the system's folders by default."""
     slot: int = 0

@@ -81,12 +81,15 @@ class PushPals(ExtensionApp):
         "", help="A file with the person's token. Default: PUSHPALS_TOKEN, else as above."
     ).tag(config=True)
     decisions = Bool(True, help="Whether approvals can be decided in Jupyter.").tag(config=True)
+    open_console = Bool(False, help="Open the console when JupyterLab is opened.").tag(config=True)
 
     def initialize_settings(self) -> None:
         self._environment = dict(os.environ)
         self._http: httpx.AsyncClient | None = None
         keep_from_kernels(os.environ)
         self.settings["pushpals"] = self
+        if self.open_console:
+            self.settings.setdefault("page_config_data", {})["pushpalsOpen"] = "true"
 
     def initialize_handlers(self) -> None:
         self.handlers.extend([(r"/pushpals/hub", HubHandler, {}), (r"/pushpals/api/(.*)", ProxyHandler, {})])

@@ -22,7 +22,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pushpals.hub.feed import Batch
 from pushpals.protocol.errors import NotFound, TooMany, Unavailable
@@ -60,6 +60,8 @@ class Stream(ABC):
         self.live = False
         self.ended: Ending | None = None
         self.done = asyncio.Event()
+        self._horizon = 0
+        self._limit = FIRST_PAGE
 
     @abstractmethod
     async def send_page(self, events: Sequence[StoredEvent]) -> None:
@@ -91,8 +93,8 @@ class Stream(ABC):
     async def run(self, session: Session, after: int, epoch: str | None) -> None:
         """Catch up, join, and wait for the end."""
         try:
-            self.seen = self._start(session, after, epoch)
-            await self._catch_up(session.last)
+            self.begin(session, after, epoch)
+            await self._catch_up()
             if self.ended is None:
                 await self.done.wait()
         finally:
@@ -126,6 +128,12 @@ class Stream(ABC):
         types = self.types
         return events if types is None else [event for event in events if event.type in types]
 
+    def begin(self, session: Session, after: int, epoch: str | None) -> None:
+        """Find the place to start from; says so where that is not the one asked for."""
+        self._horizon = session.last
+        self._limit = FIRST_PAGE
+        self.seen = self._start(session, after, epoch)
+
     def _start(self, session: Session, after: int, epoch: str | None) -> int:
         reason: Literal["pruned", "future", "epoch"] | None = None
         if epoch and session.epoch and epoch != session.epoch:
@@ -139,35 +147,57 @@ class Stream(ABC):
         self.send_reset(Reset(reason=reason, cursor=session.last, first=session.first, epoch=session.epoch))
         return session.last
 
-    async def _catch_up(self, horizon: int) -> None:
-        limit = FIRST_PAGE
+    async def _catch_up(self) -> None:
         while self.ended is None:
-            horizon = max(horizon, self.site.feed.last(self.session_id))
-            events = self.site.feed.recent(self.session_id, self.seen, limit)
-            if events is not None:
-                reached = events[-1].cursor if events else self.seen
-                page = self.wanted(events)
-            else:
-                async with self.site.streams.replays:
-                    page = await self.site.hub.store.reader.events(
-                        self.session_id, after=self.seen, limit=limit, types=self.types
-                    )
-                reached = page[-1].cursor if page else self.seen
-                if len(page) < limit:
-                    # Everything up to the horizon was committed before the page was read; what the filter
-                    # left out is seen, too.
-                    reached = max(reached, horizon)
-            if page:
-                await self.send_page(page)
-                limit = _next_limit(limit, page, self.site.options.page_bytes)
-            if self.ended is not None:
-                return
-            moved = reached > self.seen
-            self.seen = max(self.seen, reached)
-            if not moved and self.site.feed.join(self.session_id, self, self.seen):
-                self.live = True
+            if not await self.read_on() and self.ended is None and self.join():
                 self.send_note("live", self.seen)
                 return
+
+    def join(self) -> bool:
+        """Be live from here on, if nothing is outstanding."""
+        self.live = self.site.feed.join(self.session_id, self, self.seen)
+        return self.live
+
+    async def read_on(self) -> bool:
+        """Read and send one page of history; ``False`` when there was none."""
+        limit, feed = self._limit, self.site.feed
+        self._horizon = max(self._horizon, feed.last(self.session_id))
+        events = feed.recent(self.session_id, self.seen, limit)
+        if events is not None:
+            reached = events[-1].cursor if events else self.seen
+            page = self.wanted(events)
+        else:
+            async with self.site.streams.replays:
+                page = await self.site.hub.store.reader.events(
+                    self.session_id, after=self.seen, limit=limit, types=self.types
+                )
+            reached = page[-1].cursor if page else self.seen
+            if len(page) < limit:
+                # Everything up to the horizon was committed before the page was read; what the filter left
+                # out is seen, too.
+                reached = max(reached, self._horizon)
+        if page:
+            await self.send_page(page)
+            self._limit = _next_limit(limit, page, self.site.options.page_bytes)
+        moved = reached > self.seen
+        if self.ended is None:
+            self.seen = max(self.seen, reached)
+        return moved
+
+
+class Open(Protocol):
+    """A connection that is open: a stream, or several in one."""
+
+    ended: Ending | None
+
+    @property
+    def token_id(self) -> str: ...
+
+    def stalled(self, now: float) -> bool: ...
+
+    def beat(self) -> None: ...
+
+    def end(self, why: Ending) -> None: ...
 
 
 class Streams:
@@ -175,7 +205,7 @@ class Streams:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._open: dict[Stream, None] = {}
+        self._open: dict[Open, None] = {}
         self._by_token: Counter[str] = Counter()
         self._checked = site.monotonic()
         self.replays = asyncio.Semaphore(site.options.replays)
@@ -185,7 +215,7 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Open) -> None:
         """Count a stream in, or refuse it."""
         options = self._site.options
         if self._site.stopping:
@@ -201,7 +231,7 @@ class Streams:
         self._open[stream] = None
         self._by_token[stream.token_id] += 1
 
-    def remove(self, stream: Stream) -> None:
+    def remove(self, stream: Open) -> None:
         if stream in self._open:
             del self._open[stream]
             self._by_token[stream.token_id] -= 1

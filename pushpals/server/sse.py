@@ -1,33 +1,31 @@
-"""Server-sent events on a detached socket.
-
-The response head is written by hand and the connection is taken from Tornado, because a request handler
-costs more per delivery than everything else here together. A batch is encoded once, with its chunked
-framing, and the same bytes are given to ``socket.send`` for every reader; only what the kernel did not
-take goes through the IOStream. Chunked framing is kept so that a reader can tell a clean end from a cut.
+"""Server-sent events, of one session or of several in one connection.
 
 A frame is ``id: <cursor>``, ``data: <envelope>`` and no ``event:`` line. Ours are only ``event: reset`` and
-the comments ``: live N`` and ``: at N``, which every reader that does not know them skips.
+the comments ``: live N`` and ``: at N``, which every reader that does not know them skips. With several
+sessions every id is the whole position, ``a:120,b:7``, because a browser sends back only the last one.
+
+A batch of one session is encoded once, with its chunked framing, and the same bytes are given to the socket
+of every reader (see :mod:`pushpals.server.pipe`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from tornado.iostream import IOStream, SSLIOStream, StreamBufferFullError, StreamClosedError
+from tornado.iostream import IOStream
 
 from pushpals.hub.feed import Batch
 from pushpals.protocol import wire
 from pushpals.protocol.records import Session
-from pushpals.server.live import Ending, Reset, Stream, retry_ms
+from pushpals.server.live import MOST_PAGE, Ending, Reset, Stream
+from pushpals.server.pipe import Pipe
 from pushpals.server.site import Site
 from pushpals.store.base import StoredEvent
 
-PIECE = 64 * 1024
-"""What did not fit is written in pieces, so that progress of a slow reader can be seen."""
+MAX_SESSIONS = 32
+"""Sessions in one connection."""
 
 
 def encode(events: Sequence[StoredEvent]) -> bytes:
@@ -35,16 +33,8 @@ def encode(events: Sequence[StoredEvent]) -> bytes:
     return b"".join([b"id: %d\ndata: %b\n\n" % (event.cursor, event.data) for event in events])
 
 
-def chunked(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def plain(data: bytes) -> bytes:
-    return data
-
-
 class EventStream(Stream):
-    """One SSE reader."""
+    """One SSE reader of one session."""
 
     PROTOCOL = "sse"
 
@@ -58,132 +48,197 @@ class EventStream(Stream):
         http_1_1: bool = True,
     ) -> None:
         super().__init__(site, session, token_id, types)
-        self._wrap: Callable[[bytes], bytes] = chunked if http_1_1 else plain
-        self._stream: IOStream | None = None
-        self._owed = 0
-        self._moved = site.monotonic()
+        self._pipe = Pipe(site, self.end, http_1_1=http_1_1)
         self._epoch = session.epoch
 
     def attach(self, stream: IOStream, headers: Sequence[tuple[str, str]]) -> None:
         """Take the connection over and greet."""
-        self._stream = stream
-        stream.max_write_buffer_size = self.site.options.backlog_bytes
-        # Nothing more is expected from the reader: what it still sends may not pile up.
-        stream.max_buffer_size = PIECE
-        stream.set_close_callback(lambda: self.end("left"))
-        if stream.closed():
-            return
-        stream.set_nodelay(True)
-        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in headers)]
-        if self._wrap is chunked:
-            lines.append("Transfer-Encoding: chunked")
-        lines += [
-            "Content-Type: text/event-stream",
-            "X-Accel-Buffering: no",
-            f"X-Session-Epoch: {self._epoch}",
-            "Connection: close",
-        ]
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-        self._push(head + self._wrap(b": connected\nretry: %d\n\n" % retry_ms()))
+        self._pipe.attach(stream, headers, [("X-Session-Epoch", self._epoch)])
+
+    def deliver(self, batch: Batch) -> None:
+        # The usual case in as few steps as there are: this runs for each reader of each commit.
+        if self.types is None and batch.first == self.seen + 1 and self.ended is None:
+            self.seen = batch.last
+            wrap = self._pipe.wrap
+            chunk = batch.made.get(wrap)
+            if chunk is None:
+                chunk = batch.made[wrap] = wrap(encode(batch.events))
+            self._pipe.push(chunk)
+        else:
+            super().deliver(batch)
 
     async def send_page(self, events: Sequence[StoredEvent]) -> None:
-        stream = self._stream
-        if stream is None or stream.closed():
-            return
-        data = memoryview(self._wrap(encode(events)))
-        for start in range(0, len(data), PIECE):
-            if self.ended is not None:
-                return
-            try:
-                written = stream.write(data[start : start + PIECE])
-            except (StreamClosedError, StreamBufferFullError):
-                self.end("left")
-                return
-            done, _ = await asyncio.wait({written}, timeout=self.site.options.stall_s)
-            if not done:
-                self.end("stalled")
-                return
-            if written.exception() is not None:
-                self.end("left")
-                return
+        await self._pipe.page(encode(events))
 
     def send_batch(self, batch: Batch) -> None:
-        wrap, types = self._wrap, self.types
+        wrap, types = self._pipe.wrap, self.types
         if types is None:
-            self._push(batch.once(wrap, lambda events: wrap(encode(events))))
+            self._pipe.push(batch.once(wrap, lambda events: wrap(encode(events))))
         elif any(event.type in types for event in batch.events):
-            chunk = batch.once((wrap, types), lambda events: wrap(encode(self.wanted(events))))
-            self._push(chunk)
+            self._pipe.push(batch.once((wrap, types), lambda events: wrap(encode(self.wanted(events)))))
 
     def send_events(self, events: Sequence[StoredEvent]) -> None:
         wanted = self.wanted(events)
         if wanted:
-            self._push(self._wrap(encode(wanted)))
+            self._pipe.push(self._pipe.wrap(encode(wanted)))
 
     def send_note(self, kind: Literal["live", "at"], cursor: int) -> None:
-        self._push(self._wrap(b": %b %d\n\n" % (kind.encode(), cursor)))
+        self._pipe.push(self._pipe.wrap(b": %b %d\n\n" % (kind.encode(), cursor)))
 
     def send_reset(self, reset: Reset) -> None:
         frame = b"event: reset\nid: %d\ndata: %b\n\n" % (reset.cursor, wire.encode(reset))
-        self._push(self._wrap(frame))
+        self._pipe.push(self._pipe.wrap(frame))
 
     def hang_up(self, why: Ending) -> None:
-        stream = self._stream
-        if stream is None or stream.closed():
-            return
-        stream.set_close_callback(None)
         # In the middle of a page the terminating chunk would be read as part of a frame.
-        if why not in ("stop", "token") or not self.live or self._wrap is not chunked:
-            stream.close()
-            return
-        try:
-            last = stream.write(b"0\r\n\r\n")
-        except (StreamClosedError, StreamBufferFullError):
-            stream.close()
-            return
-        loop = asyncio.get_running_loop()
-        # A reader that does not take the end either is cut.
-        cut = loop.call_later(self.site.options.drain_s, stream.close)
-
-        def close(_: asyncio.Future[None]) -> None:
-            cut.cancel()
-            stream.close()
-
-        last.add_done_callback(close)
+        self._pipe.close(clean=why in ("stop", "token") and self.live)
 
     def stalled(self, now: float) -> bool:
-        return self._owed > 0 and now - self._moved > self.site.options.stall_s
+        return self._pipe.stalled(now)
 
-    def _push(self, chunk: bytes) -> None:
-        """Send now what the kernel takes; keep the rest within the bound."""
-        stream = self._stream
-        if stream is None or stream.closed():
-            return
-        rest: bytes | memoryview = chunk
-        if not stream.writing() and not isinstance(stream, SSLIOStream):
-            try:
-                sent = stream.socket.send(chunk)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                self.end("left")
-                return
-            if sent == len(chunk):
-                return
-            rest = memoryview(chunk)[sent:]
-        if self._owed == 0:
-            self._moved = self.site.monotonic()
+
+class ManyStream:
+    """One SSE reader of several sessions: each catches up and joins by itself, all share the pipe."""
+
+    PROTOCOL = "sse"
+
+    def __init__(
+        self,
+        site: Site,
+        sessions: Sequence[Session],
+        token_id: str,
+        types: tuple[str, ...] | None,
+        *,
+        http_1_1: bool = True,
+    ) -> None:
+        self.site = site
+        self.token_id = token_id
+        self.ended: Ending | None = None
+        self.pipe = Pipe(site, self.end, http_1_1=http_1_1)
+        self.at: dict[str, int] = {}
+        self.done = asyncio.Event()
+        self._sessions = sessions
+        self._members = [Member(self, session, types) for session in sessions]
+
+    @property
+    def live(self) -> bool:
+        return all(member.live for member in self._members)
+
+    def attach(self, stream: IOStream, headers: Sequence[tuple[str, str]]) -> None:
+        epochs = ",".join(f"{session.id}:{session.epoch}" for session in self._sessions)
+        self.pipe.attach(stream, headers, [("X-Session-Epochs", epochs)])
+
+    async def run(self, after: Mapping[str, int], epochs: Mapping[str, str]) -> None:
+        """Catch up with all, join all in one turn of the loop, and wait for the end.
+
+        Nobody is live before all are: a page takes several writes, and nothing may come between them.
+        """
+        self.at = {session.id: after.get(session.id, 0) for session in self._sessions}
         try:
-            for start in range(0, len(rest), PIECE):
-                piece = rest[start : start + PIECE]
-                self._owed += len(piece)
-                stream.write(piece).add_done_callback(partial(self._taken, len(piece)))
-        except StreamBufferFullError:
-            self.end("slow")
-        except StreamClosedError:
-            self.end("left")
+            for member, session in zip(self._members, self._sessions, strict=True):
+                member.begin(session, self.at[session.id], epochs.get(session.id))
+                self.at[session.id] = member.seen
+            while self.ended is None:
+                moved = [await member.read_on() for member in self._members if self.ended is None]
+                if not any(moved) and self.ended is None and self._join():
+                    self.note("live")
+                    break
+            if self.ended is None:
+                await self.done.wait()
+        finally:
+            self.end("failed")
 
-    def _taken(self, size: int, written: asyncio.Future[None]) -> None:
-        self._owed -= size
-        self._moved = self.site.monotonic()
+    def _join(self) -> bool:
+        for member in self._members:
+            # Busy sessions went on while the others were read: what is in memory is sent at once.
+            outstanding = self.site.feed.recent(member.session_id, member.seen, MOST_PAGE)
+            if outstanding:
+                member.send_events(outstanding)
+                member.seen = outstanding[-1].cursor
+                self.at[member.session_id] = member.seen
+            if self.ended is not None or not member.join():
+                for other in self._members:
+                    other.live = False
+                    self.site.feed.leave(other.session_id, other)
+                return False
+        return True
+
+    def end(self, why: Ending) -> None:
+        """Stop. The first reason counts."""
+        if self.ended is None:
+            clean = why in ("stop", "token") and self.live
+            self.ended = why
+            self.site.streams.remove(self)
+            for member in self._members:
+                member.leave(why)
+            self.pipe.close(clean=clean)
+            self.done.set()
+
+    def stalled(self, now: float) -> bool:
+        return self.pipe.stalled(now)
+
+    def beat(self) -> None:
+        if self.live:
+            self.note("at")
+
+    def note(self, kind: Literal["live", "at"]) -> None:
+        self.pipe.push(self.pipe.wrap(b": %b %b\n\n" % (kind.encode(), self.position())))
+
+    def position(self) -> bytes:
+        return ",".join(f"{name}:{cursor}" for name, cursor in self.at.items()).encode()
+
+    def frames(self, session_id: str, events: Sequence[StoredEvent]) -> bytes:
+        made = []
+        for event in events:
+            self.at[session_id] = event.cursor
+            made.append(b"id: %b\ndata: %b\n\n" % (self.position(), event.data))
+        return b"".join(made)
+
+
+class Member(Stream):
+    """One session of a :class:`ManyStream`."""
+
+    PROTOCOL = "sse"
+
+    def __init__(self, parent: ManyStream, session: Session, types: tuple[str, ...] | None) -> None:
+        super().__init__(parent.site, session, parent.token_id, types)
+        self._parent = parent
+
+    async def send_page(self, events: Sequence[StoredEvent]) -> None:
+        await self._parent.pipe.page(self._parent.frames(self.session_id, events))
+
+    def deliver(self, batch: Batch) -> None:
+        super().deliver(batch)
+        # What the filter left out was seen, too; the next frame or heartbeat says so.
+        self._parent.at[self.session_id] = max(self.seen, self._parent.at[self.session_id])
+
+    def send_batch(self, batch: Batch) -> None:
+        self.send_events(batch.events)
+
+    def send_events(self, events: Sequence[StoredEvent]) -> None:
+        wanted = self.wanted(events)
+        if wanted:
+            self._parent.pipe.push(self._parent.pipe.wrap(self._parent.frames(self.session_id, wanted)))
+
+    def send_note(self, kind: Literal["live", "at"], cursor: int) -> None:
+        """The parent's, for all."""
+
+    def send_reset(self, reset: Reset) -> None:
+        self._parent.at[self.session_id] = reset.cursor
+        named = wire.encode({"sessionId": self.session_id, **wire.decode(wire.encode(reset), dict)})
+        frame = b"event: reset\nid: %b\ndata: %b\n\n" % (self._parent.position(), named)
+        self._parent.pipe.push(self._parent.pipe.wrap(frame))
+
+    def end(self, why: Ending) -> None:
+        self._parent.end(why)
+
+    def leave(self, why: Ending) -> None:
+        self.ended = self.ended or why
+        self.site.feed.leave(self.session_id, self)
+        self.done.set()
+
+    def hang_up(self, why: Ending) -> None:
+        """The pipe is the parent's."""
+
+    def stalled(self, now: float) -> bool:
+        return False

@@ -47,7 +47,6 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.events import Event, Payload
-from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
@@ -250,9 +249,9 @@ class Tx(Protocol):
         ...
 
     def erase(self, session_id: str, first: int, *, limit: int = 500) -> int:
-        """Give up the events before the cursor ``first``, at most all there are.
+        """Give up events before the cursor ``first``, at most all there are and at most ``limit`` at once.
 
-        Erases at most ``limit`` bodies and says how many; call it again until that is 0.
+        Raises ``Session.first`` by as many as it erases, and says how many; call it again until that is 0.
         """
         ...
 

@@ -176,14 +176,14 @@ class _MemoryTx(Transaction):
         end = self._facts.ends.get(session_id)
         if end is None:
             raise NotFound(f"there is no session {session_id!r}", code="session.unknown")
-        first = max(self._facts.firsts.get(session_id, 1), min(first, end.last + 1))
+        was = self._facts.firsts.get(session_id, 1)
+        first = max(was, min(first, end.last + 1, was + limit))
         self._set(self._facts.firsts, session_id, first)
         history = self._facts.events.get(session_id, [])
-        bodies = [at for at, event in enumerate(history[: first - 1]) if event.data][: max(0, limit)]
-        for at in bodies:
+        for at in range(was - 1, first - 1):
             old, history[at] = history[at], replace(history[at], data=b"")
             self._undo.append(partial(history.__setitem__, at, old))
-        return len(bodies)
+        return first - was
 
     def index(self, *, limit: int = 1_000) -> int:
         """Nothing to do: a search reads it all."""

@@ -67,8 +67,8 @@ class Jupyter:
         token, port, log = secrets.token_hex(12), _free_port(), root / "jupyter.log"
         argv = [
             python, "-m", "jupyter", app, "--no-browser", "--allow-root", f"--port={port}",
-            "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
-            *options,
+            "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+            f"--ServerApp.root_dir={folder}", *options,
         ]  # fmt: skip
         if app == "lab":
             argv += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
@@ -152,9 +152,14 @@ def surroundings(root: Path, *, installed: bool = False) -> dict[str, str]:
         "JUPYTERLAB_SETTINGS_DIR": str(config / "lab" / "user-settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(config / "lab" / "workspaces"),
     }
+    quiet = config / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    quiet.mkdir(parents=True, exist_ok=True)
+    (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     if not installed:
         with contextlib.suppress(FileExistsError):
-            (share / "labextensions" / "pushpals").symlink_to(ROOT / "pushpals" / "labextension")
+            (share / "labextensions" / "pushpals").symlink_to(
+                ROOT / "pushpals" / "labextensions" / "pushpals"
+            )
         enable: dict[str, Any] = {"ServerApp": {"jpserver_extensions": {"pushpals": True}}}
         (config / "jupyter_server_config.json").write_bytes(msgspec.json.encode(enable))
         found |= {"PYTHONPATH": str(ROOT), "JUPYTER_PATH": str(share)}

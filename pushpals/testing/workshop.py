@@ -103,7 +103,7 @@ class Workshop:
                 state_dir=state_dir,
                 settings=self._settings,
                 environment=build_environment(running=Path(sys.prefix)),
-                **{"claim_wait_s": 0.0, **self._options, **options},
+                **{"claim_wait_s": 0.0, "machine_is_the_sandbox": True, **self._options, **options},
             ),
             executor=executor,
             worker_id=worker_id,

@@ -18,6 +18,7 @@ from pushpals.protocol.times import Clock
 from pushpals.work.checks import BadConfig, Detected, Files, detect, pick
 from pushpals.work.commit_files import files_at
 from pushpals.work.executors.base import Limits, Mount
+from pushpals.work.git.names import Sha
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 from pushpals.work.kind import JobFailure
@@ -90,7 +91,8 @@ class JobContext:
         self._outbox = outbox
         self._shelf = shelf
         self._monotonic = monotonic
-        self._deadline = monotonic() + job.budget.run_s
+        run_s = min(job.budget.run_s, tools.guard.policy.limits.job_wall_s or job.budget.run_s)
+        self._deadline = monotonic() + run_s
         self._files: Files | None = None
         self._detected: Detected | None = None
 
@@ -102,8 +104,8 @@ class JobContext:
 
     @property
     def remaining_s(self) -> float:
-        """Seconds left of the job's time to run, never below zero."""
-        return max(0.0, self._deadline - self._monotonic())
+        """Seconds left of the job's time to run, never below zero. Waiting for a person does not count."""
+        return max(0.0, self._deadline + self.tools.waited_s - self._monotonic())
 
     async def files(self) -> Files:
         """The names in the base and its configuration files."""
@@ -152,8 +154,9 @@ class JobContext:
 
     async def run(
         self,
-        argv: Sequence[str],
+        argv: Sequence[str] = (),
         *,
+        script: str | None = None,
         tool: str = "run",
         cwd: str = ".",
         stdin: bytes = b"",
@@ -172,6 +175,7 @@ class JobContext:
             self.workspace.place,
             Call(
                 argv=tuple(argv),
+                script=script,
                 tool=tool,
                 cwd=cwd,
                 stdin=stdin,
@@ -228,6 +232,26 @@ class JobContext:
         from pushpals.work.propose import propose
 
         return await propose(self, title=title, summary=summary, body=body, output=dict(output or {}))
+
+    async def propose_commit(
+        self, commit: Sha, tree: Sha, *, title: str, summary: str, output: Mapping[str, Any] | None = None
+    ) -> JobResult:
+        """End a changing job with a commit that was made from commits, on the base, without the workspace."""
+        from pushpals.work.git.judge import ChangeLimits, judge_change
+        from pushpals.work.propose import offer, refused
+
+        files = await self.repo.changed_files(self.base, commit)
+        budget = self.job.budget
+        limits = ChangeLimits(files=budget.changed_files, total_bytes=budget.changed_bytes)
+        if refusals := await judge_change(self.repo, files, commit, limits=limits):
+            raise refused(refusals)
+        return await offer(self, commit, tree, files, title=title, summary=summary, output=dict(output or {}))
+
+    def message(self, title: str, body: str = "") -> str:
+        """The message of a commit of this job."""
+        from pushpals.work.propose import message_of
+
+        return message_of(self, title, body)
 
     def _remember(self, spec: CheckSpec, checked: Checked) -> None:
         if checked.evidence.verdict in ("passed", "failed"):

@@ -20,6 +20,7 @@ from pushpals.protocol.jobs import CheckSpec, Evidence
 from pushpals.work.checks import Files, local_modules
 from pushpals.work.executors.base import ExecutorUnavailable, Limits, Mount, Place
 from pushpals.work.git.nofollow import open_below
+from pushpals.work.guard import CommandRefused
 from pushpals.work.reports import MAX_REPORT_BYTES, Reading, TestReport, parse_junit, read, tool_of
 from pushpals.work.standin import unwanted_plugins, write_standin
 from pushpals.work.tools import Call, Ran, Shelf, Tools
@@ -85,6 +86,8 @@ async def run_check(
             argv, ran, report = await _attempt(tools, place, spec, wall_s, beside, ("-o", "addopts="))
     except ExecutorUnavailable as error:
         return Checked(evidence=replace(blank, detail=f"no sandbox: {error}"))
+    except CommandRefused as refusal:
+        return Checked(evidence=replace(blank, detail=refusal.message))
     reading = read(tool_of(spec.argv), ran.outcome, report, local)
     detail = "; ".join(part for part in (reading.detail, note) if part)
     output = ran.artifact
@@ -138,7 +141,7 @@ async def _attempt(
             tool=f"check:{spec.name}",
             cwd=spec.cwd,
             limits=Limits(wall_s=wall_s, output_bytes=8 * 1024 * 1024),
-            env=beside.env,
+            own_env=beside.env,
             mounts=beside.mounts,
             python_path=beside.python_path,
         ),

@@ -2,8 +2,13 @@
 
 ::
 
-    call ─▶ tool_call event ─▶ executor ─▶ decode ─▶ clean ─▶ redact ─▶ lines, kept output
-                                                                    └─▶ tool_result event
+    call ─▶ policy ─▶ tool_call event ─▶ (a person) ─▶ executor ─▶ decode ─▶ clean ─▶ redact ─▶ lines
+              └─ no ─────────────────────────┴─▶ tool_result with the codes            └─▶ tool_result
+
+Nothing runs that the :class:`~pushpals.work.guard.Guard` has not judged, in exactly the form that was
+judged: an
+argument list as it is; a script that needs no shell from its parsed form; any other script by ``bash`` with
+neither profile nor start-up files.
 
 Nothing leaves this module that has not been decoded with replacement, stripped of terminal control and
 redacted, in this order: a secret cannot hide from the redactor behind a colour code or a cut between two
@@ -17,10 +22,13 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +41,9 @@ from pushpals.protocol.records import StoredArtifact
 from pushpals.work.environment import Environment
 from pushpals.work.executors.base import Command, Executor, Limits, Mount, Outcome, Place, Stream
 from pushpals.work.executors.capture import Capture
+from pushpals.work.executors.probe import inner_python
+from pushpals.work.executors.profile import TREE
+from pushpals.work.guard import Asked, CommandRefused, Guard, Judged, described, redacted_env
 from pushpals.work.outbox import Outbox
 
 SHOWN_BYTES = 16 * 1024
@@ -49,13 +60,20 @@ class Shelf(Protocol):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One command. ``tool`` is what people see as its name; ``quiet`` output is no log line."""
+    """One command. ``tool`` is what people see as its name; ``quiet`` output is no log line.
 
-    argv: tuple[str, ...]
+    It is either ``argv`` or ``script``. ``env`` is part of what is judged, ``own_env`` is the worker's own
+    doing.
+    ``network`` is what the operator's configuration lets it reach.
+    """
+
+    argv: tuple[str, ...] = ()
+    script: str | None = None
     tool: str = "run"
     cwd: str = "."
     stdin: bytes = b""
     env: Mapping[str, str] = {}
+    own_env: Mapping[str, str] = {}
     limits: Limits = Limits()
     network: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -92,6 +110,7 @@ class Tools:
         self,
         *,
         executor: Executor,
+        guard: Guard,
         environment: Environment,
         outbox: Outbox,
         shelf: Shelf,
@@ -101,6 +120,7 @@ class Tools:
         secrets: Sequence[Secret] = (),
     ) -> None:
         self.executor = executor
+        self.guard = guard
         self.environment = environment
         self._outbox = outbox
         self._shelf = shelf
@@ -110,6 +130,8 @@ class Tools:
         self._task_id = task_id or None
         self.secrets = tuple(secrets)
         self._running: dict[str, str] = {}
+        self.waited_s = 0.0
+        """How long a person was waited for so far."""
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -126,39 +148,67 @@ class Tools:
         return Redactor(self.secrets).redact(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     async def run(self, place: Place, call: Call) -> Ran:
-        """Run one command to its end. Raises ExecutorUnavailable when the sandbox cannot be kept."""
+        """Run one command to its end.
+
+        Raises CommandRefused when it may not run, and ExecutorUnavailable when the sandbox cannot be kept.
+        """
         call_id = self._new_id("call")
         shown = [self.redact(word[:4_096]) for word in call.argv[:MAX_ARGV_SHOWN]]
-        level = self.executor.level
+        said: dict[str, Any] = (
+            {"argv": shown} if call.script is None else {"script": self.redact(call.script)}
+        )
+        words = shlex.join(shown) if call.script is None else said["script"]
+        variables = self._variables(place, call)
+        asked = Asked(
+            argv=call.argv if call.script is None else None,
+            script=call.script,
+            cwd=call.cwd,
+            env=redacted_env(call.env, self.hide),
+            stdin=call.stdin,
+            network=call.network,
+            path=variables.get("PATH", ""),
+        )
+        judged = await self.guard.judge(place, asked)
         self._outbox.event(
             ToolCall(
                 tool_call_id=call_id,
                 tool=call.tool,
-                args={"argv": shown, "cwd": call.cwd, "sandbox": level}
-                | ({"network": list(call.network)} if call.network else {}),
+                args={
+                    **said,
+                    "cwd": call.cwd,
+                    "sandbox": self.executor.level,
+                    **described(judged, call.network),
+                },
                 task_id=self._task_id,
             )
         )
         sink = _Sink(self._outbox, self.secrets, quiet=call.quiet)
         outcome = Outcome(cancelled=True)
         try:
-            with self._named(call_id, shlex.join(shown)):
-                outcome = await self.executor.run(
-                    replace(
-                        place,
-                        toolchain=(*place.toolchain, *self.environment.toolchain),
-                        mounts=(*place.mounts, *call.mounts),
-                    ),
-                    Command(
-                        argv=call.argv,
-                        cwd=call.cwd,
-                        env=self._variables(place, call),
-                        stdin=call.stdin,
-                        limits=call.limits,
-                        network=call.network,
-                    ),
-                    sink.feed,
-                )
+            with self._named(call_id, words):
+                approval = await self.guard.admit(place, asked, judged)
+                network = judged.network if approval is not None else call.network
+                argv, toolchain = self._form(call, judged, place)
+                async with self.guard.watched(approval, lambda: self._revoke(network)):
+                    outcome = await self.executor.run(
+                        replace(
+                            place,
+                            toolchain=(*place.toolchain, *self.environment.toolchain, *toolchain),
+                            mounts=(*place.mounts, *call.mounts),
+                        ),
+                        Command(
+                            argv=argv,
+                            cwd=call.cwd,
+                            env=variables,
+                            stdin=call.stdin,
+                            limits=self.guard.bounded(call.limits),
+                            network=network,
+                        ),
+                        sink.feed,
+                    )
+        except CommandRefused as refusal:
+            outcome = Outcome(error=refusal.message)
+            raise
         except Exception as error:
             outcome = Outcome(error=str(error))
             raise
@@ -176,6 +226,27 @@ class Tools:
             self._tell(call_id, outcome, sink, artifact)
         text = sink.whole.kept().decode("utf-8", "replace")
         return Ran(call_id=call_id, outcome=outcome, output=text, artifact=artifact)
+
+    def _form(self, call: Call, judged: Judged, place: Place) -> tuple[tuple[str, ...], tuple[Path, ...]]:
+        """What is executed, and what has to be seen for it."""
+        if call.script is None:
+            return call.argv, ()
+        if judged.plain is None:
+            return ("/bin/bash", "--noprofile", "--norc", "-p", "-c", call.script), ()
+        first = judged.plain[0].steps[0]
+        alone = len(judged.plain) == len(judged.plain[0].steps) == 1 and not first.redirects
+        if alone and first.argv[0] != "cd":
+            return first.argv, ()
+        python, toolchain = inner_python()
+        root = TREE if self.executor.level != "none" else str(place.tree)
+        plan = msgspec.json.encode(judged.plain).decode()
+        return (python, "-I", "-S", "-c", _plain_steps(), root, plan), toolchain
+
+    def _revoke(self, network: Sequence[str]) -> None:
+        # Only an executor that lets something out has a way to take it back.
+        revoke: Callable[[str], None] = getattr(self.executor, "revoke", lambda grant: None)
+        for grant in network:
+            revoke(grant)
 
     def _tell(self, call_id: str, outcome: Outcome, sink: _Sink, artifact: str | None) -> None:
         stdout, stderr = sink.shown()
@@ -204,10 +275,15 @@ class Tools:
     def _variables(self, place: Place, call: Call) -> dict[str, str]:
         src = (place.tree / "src").is_dir() and not (place.tree / "src").is_symlink()
         base = self.environment.variables(
-            call.argv, level=self.executor.level, tree=place.tree, home=self.home, src=src
+            call.argv or ("bash",), level=self.executor.level, tree=place.tree, home=self.home, src=src
         )
         path = [*call.python_path, *filter(None, [base.get("PYTHONPATH")])]
-        return {**base, **({"PYTHONPATH": ":".join(path)} if path else {}), **call.env}
+        return {**base, **({"PYTHONPATH": ":".join(path)} if path else {}), **call.own_env, **call.env}
+
+
+@lru_cache(maxsize=1)
+def _plain_steps() -> str:
+    return Path(__file__).with_name("plain_steps.py").read_text("utf-8")
 
 
 class _Sink:
@@ -274,6 +350,13 @@ class _Channel:
         return lines
 
 
+_LIMIT_SIGNALS: dict[int, str] = {signal.SIGXCPU: "limits.cpu", signal.SIGXFSZ: "limits.fsize"}
+_NO_MORE_PROCESSES = re.compile(
+    rb"fork: (?:retry: )?Resource temporarily unavailable|can't start new thread|Cannot fork"
+    rb"|BlockingIOError: \[Errno 11\]"
+)
+
+
 def how_it_ended(outcome: Outcome) -> str:
     """One phrase: why it did not start, or how it came to its end."""
     if outcome.error is not None:
@@ -281,7 +364,10 @@ def how_it_ended(outcome: Outcome) -> str:
     if outcome.cancelled:
         return "stopped"
     if outcome.timed_out:
-        return f"stopped after {outcome.wall_s:.0f} s: the time was up"
+        return f"stopped after {outcome.wall_s:.0f} s: the time was up (limits.wall)"
     if outcome.signal is not None:
-        return f"ended by signal {outcome.signal}"
+        limit = _LIMIT_SIGNALS.get(outcome.signal)
+        return f"ended by signal {outcome.signal}" + (f" ({limit})" if limit else "")
+    if outcome.exit_code and _NO_MORE_PROCESSES.search(outcome.stderr):
+        return f"exit {outcome.exit_code} (limits.nproc)"
     return f"exit {outcome.exit_code}"

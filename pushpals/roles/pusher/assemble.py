@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from pushpals.client import HubClient
+from pushpals.policy.rules import Policy
 from pushpals.protocol.ids import Ids
 from pushpals.roles.pusher.pusher import PusherSettings, SerialPusher
 from pushpals.roles.pusher.sandboxed import SandboxedVerifier
@@ -23,6 +24,7 @@ async def open_pusher(
     executor: Executor,
     environment: Environment,
     new_id: Ids,
+    policy: Policy | None = None,
 ) -> AsyncIterator[SerialPusher]:
     """A pusher that owns ``settings.data_dir``.
 
@@ -45,6 +47,7 @@ async def open_pusher(
                 home=home,
                 new_id=new_id,
                 run_by=settings.holder,
+                policy=policy,
             )
             pusher = SerialPusher(hub, settings, repo, verifier)
             try:

@@ -79,8 +79,8 @@ SELECT n, last, first FROM sessions WHERE id = ?;
 UPDATE sessions SET first = ? WHERE n = ?;
 
 -- name: bodies_before
--- Events that were given up and still have their bodies, oldest first.
-SELECT seq, n, type, data FROM events WHERE session = ? AND seq < ? AND data <> x'' ORDER BY seq LIMIT ?;
+-- Events that are given up now.
+SELECT seq, n, type, data FROM events WHERE session = ? AND seq >= ? AND seq < ? ORDER BY seq;
 
 -- name: erase_body
 -- The body goes; place, type and link of the chain stay.

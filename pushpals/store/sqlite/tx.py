@@ -116,16 +116,18 @@ class SqliteTx(Transaction):
         if row is None:
             raise NotFound(f"there is no session {session_id!r}", code="session.unknown")
         session, last, was = row
-        first = max(was, min(first, last + 1))
+        first = max(was, min(first, last + 1, was + limit))
+        if first == was:
+            return 0
         self._save()
         self._connection.execute(_GIVE_UP, (first, session))
-        bodies = self._connection.execute(_BODIES, (session, first, max(0, limit))).fetchall()
+        bodies = self._connection.execute(_BODIES, (session, was, first)).fetchall()
         (searched,) = self._connection.execute(_SEARCHED).fetchone()
         for seq, n, kind, data in bodies:
             if n <= searched and (text := words.text_of(kind, data)):
                 self._connection.execute(_UNFIND, (n, f"s{session}", text))
             self._connection.execute(_ERASE, (session, seq))
-        return len(bodies)
+        return int(first - was)
 
     def index(self, *, limit: int = 1_000) -> int:
         (searched,) = self._connection.execute(_SEARCHED).fetchone()

@@ -1,4 +1,4 @@
-"""``command``: run one command, without a shell.
+"""``command``: run one command without a shell, or a script.
 
 What it prints is the answer. If it exits 0 and changed files, the change is proposed like any other; if it
 fails, what it left behind is thrown away.
@@ -22,9 +22,12 @@ TAIL = 2_000
 
 
 class CommandArgs(Args, frozen=True, kw_only=True):
-    """``argv`` is the program and its arguments. ``keep`` proposes what it changed."""
+    """``argv`` is the program and its arguments; instead of it, ``script`` is a shell script. ``keep``
+    proposes
+    what it changed."""
 
-    argv: Annotated[list[str], msgspec.Meta(min_length=1, max_length=1_000)]
+    argv: Annotated[list[str], msgspec.Meta(max_length=1_000)] = []
+    script: Annotated[str, msgspec.Meta(min_length=1, max_length=16 * 1024)] | None = None
     cwd: str = "."
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0
     keep: bool = True
@@ -32,16 +35,25 @@ class CommandArgs(Args, frozen=True, kw_only=True):
 
 class CommandKind:
     name = "command"
-    description = "Run a command (an argument list, no shell) and report its output and what it changed."
+    description = "Run a command (an argument list, or a script) and report its output and what it changed."
     changes = True
     Args: type[Args] = CommandArgs
 
     async def run(self, ctx: JobContext, args: CommandArgs) -> JobResult:
-        ran = await ctx.run(args.argv, cwd=args.cwd, timeout_s=args.timeout_s, tool="run")
-        line = ctx.tools.redact(shlex.join(args.argv))
+        if bool(args.argv) == (args.script is not None):
+            raise JobFailure("give either `argv` or `script`")
+        ran = await ctx.run(
+            args.argv,
+            script=args.script,
+            cwd=args.cwd,
+            timeout_s=args.timeout_s,
+            tool="run" if args.script is None else "shell",
+        )
+        line = ctx.tools.redact(args.script or shlex.join(args.argv))
         if ran.outcome.error is not None:
             raise JobFailure(f"`{line}` could not run: {ran.outcome.error}", error_class="code")
-        output = {"argv": args.argv, "exitCode": ran.outcome.exit_code, "tail": ran.output[-TAIL:]}
+        argv = args.argv or ["bash", "-c", args.script or ""]
+        output = {"argv": argv, "exitCode": ran.outcome.exit_code, "tail": ran.output[-TAIL:]}
         if ran.artifact:
             output["artifact"] = ran.artifact
         if ran.ok and args.keep:
@@ -50,7 +62,7 @@ class CommandKind:
             )
         evidence = Evidence(
             check="command",
-            argv=args.argv,
+            argv=argv,
             verdict="passed" if ran.ok else "timed_out" if ran.outcome.timed_out else "failed",
             commit=ctx.base,
             tree=ctx.tree,

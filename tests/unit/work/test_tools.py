@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from pushpals.policy.redact import Secret
+from pushpals.policy.rules import load_policy
 from pushpals.protocol.records import StoredArtifact
 from pushpals.testing.clock import CountedIds
 from pushpals.work.environment import BadEnvironment, build_environment
 from pushpals.work.executors.base import Command, Executor, ExecutorUnavailable, Limits, Outcome, Place
 from pushpals.work.executors.local import LocalExecutor
+from pushpals.work.guard import Guard
 from pushpals.work.outbox import Outbox
 from pushpals.work.tools import SHOWN_BYTES, Call, Tools
 
@@ -38,6 +40,7 @@ class Desk:
         self.tree.mkdir()
         self.tools = Tools(
             executor=executor or LocalExecutor(),
+            guard=Guard(load_policy(), level="none", trusts_machine=True),
             environment=build_environment(),
             outbox=self.outbox,
             shelf=self.shelf,
@@ -70,7 +73,13 @@ async def test_a_call_and_its_result_frame_the_output(tmp_path: Path) -> None:
             "type": "tool_call",
             "toolCallId": "call-1",
             "tool": "look",
-            "args": {"argv": ["sh", "-c", "echo out; echo err >&2; exit 3"], "cwd": ".", "sandbox": "none"},
+            "args": {
+                "argv": ["sh", "-c", "echo out; echo err >&2; exit 3"],
+                "cwd": ".",
+                "sandbox": "none",
+                "decision": "allow",
+                "policy": load_policy().version[:16],
+            },
             "taskId": "task-1",
         },
         {

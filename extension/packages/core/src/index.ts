@@ -12,3 +12,6 @@ export * from "./logs.js";
 export * from "./needs.js";
 export type { Outgoing, Shelf } from "./outbox.js";
 export * from "./store.js";
+export * from "./review.js";
+export * from "./search.js";
+export * from "./compare.js";

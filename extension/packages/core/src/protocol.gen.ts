@@ -404,6 +404,7 @@ export interface Intent {
   readonly head: string;
   readonly commit: string;
   readonly recordRef: string;
+  readonly recordOld?: string | null;
   readonly batch?: readonly string[];
 }
 
@@ -489,6 +490,13 @@ export interface JobCompleted {
   readonly jobId: string;
   readonly summary?: string | null;
   readonly artifacts?: readonly Artifact[] | null;
+}
+
+/** A job that was just enqueued waits for its time (`run_at`, an instant) or for other jobs. */
+export interface JobDeferred {
+  readonly jobId: string;
+  readonly runAt?: string | null;
+  readonly dependsOn?: readonly string[] | null;
 }
 
 /** A job exists and waits. */
@@ -593,6 +601,18 @@ export interface Jobs {
   readonly positions: Readonly<Record<string, number>> | null;
 }
 
+/** Jobs of one kind that ended within the last day. Times in seconds; `success` of those that were done. */
+export interface KindFigures {
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly success: number | null;
+  readonly waitP50S: number | null;
+  readonly waitP95S: number | null;
+  readonly runP50S: number | null;
+  readonly runP95S: number | null;
+}
+
 /** One request to land one head. Times are RFC 3339 stamps. */
 export interface Landing {
   readonly id: string;
@@ -612,11 +632,15 @@ export interface Landing {
   readonly patch?: string | null;
   readonly agent?: string;
   readonly requestedBy?: string;
+  readonly askedBy?: string;
   readonly approvedBy?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;
   readonly reverts?: string | null;
+  readonly after?: readonly string[];
+  readonly supersedes?: string | null;
+  readonly number?: number;
   readonly cause?: string | null;
   readonly since?: string;
   readonly published?: boolean;
@@ -632,6 +656,14 @@ export interface Landing {
   readonly facts?: Readonly<Record<string, unknown>>;
   readonly createdAt?: string;
   readonly updatedAt?: string;
+}
+
+/** Landings that ended within the last day, and how long those that landed took from being asked for. */
+export interface LandingFigures {
+  readonly ended: number;
+  readonly landed: number;
+  readonly p50S: number | null;
+  readonly p95S: number | null;
 }
 
 /** A landing changed its state; `cause` says why, in words, `facts` what was established. */
@@ -684,6 +716,9 @@ export interface Lane {
   readonly fence?: number;
   readonly leaseUntil?: string | null;
   readonly head?: string | null;
+  readonly submitted?: number;
+  readonly drainTo?: number;
+  readonly carryApproval?: boolean;
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
@@ -707,6 +742,12 @@ export interface LaneView {
 
 export interface Lanes {
   readonly items: readonly Lane[];
+}
+
+/** What was measured in the last 24 hours. The kind `""` stands for all. */
+export interface LastDay {
+  readonly kinds: Readonly<Record<string, KindFigures>>;
+  readonly landings: LandingFigures;
 }
 
 /** A line about the work itself, not a command's output. */
@@ -765,6 +806,14 @@ export interface OutputView {
   readonly lines: readonly string[];
   readonly count: number;
   readonly commands: readonly CommandView[];
+}
+
+/** Two changes that are under way touch the same lines. `conflict`: they do not merge as they are. */
+export interface OverlapFound {
+  readonly landingId: string;
+  readonly otherId: string;
+  readonly paths: readonly string[];
+  readonly conflict: boolean;
 }
 
 /** What the buddy understood from a message, and what it will do about it. */
@@ -908,12 +957,14 @@ export interface Sessions {
   readonly total: number | null;
 }
 
-/** `POST /lanes/mode`, by an operator (or `red` and `open` by the holder, with its fence). */
+/** `POST /lanes/mode`, by an operator; by the holder, with its fence: that main is `red` or not any more, and that a queue that was being drained is empty (`paused`). */
 export interface SetLaneMode {
   readonly lane: string;
   readonly mode: LaneMode;
   readonly cause?: string | null;
   readonly fence?: number | null;
+  readonly culprit?: Readonly<Record<string, string>> | null;
+  readonly carryApproval?: boolean | null;
 }
 
 /** `POST /workers/:id/state`, by an operator. */
@@ -971,6 +1022,7 @@ export interface SystemStatus {
   readonly repositories: readonly Repository[];
   readonly streams: number;
   readonly data: Readonly<Record<string, unknown>>;
+  readonly lastDay: LastDay | null;
 }
 
 /** Everything the task asked for was done, with evidence. */
@@ -1123,6 +1175,7 @@ export interface Payloads {
   delegate_request: DelegateRequest;
   delegate_response: DelegateResponse;
   plan_made: PlanMade;
+  job_deferred: JobDeferred;
   job_requeued: JobRequeued;
   job_lease_lost: JobLeaseLost;
   job_cancel_requested: JobCancelRequested;
@@ -1135,6 +1188,7 @@ export interface Payloads {
   approval_void: ApprovalVoid;
   approval_consumed: ApprovalConsumed;
   landing_moved: LandingMoved;
+  overlap_found: OverlapFound;
   lane_changed: LaneChanged;
   worker_changed: WorkerChanged;
   token_changed: TokenChanged;

@@ -171,6 +171,11 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
   done: nothing,
   scan_result: nothing,
   token_changed: nothing,
+  approval_consumed: nothing,
+  rule_changed: nothing,
+  sandbox_probed: nothing,
+  network_used: nothing,
+  data_queried: nothing,
 
   error: (view, event, payload) =>
     payload.message.startsWith("unknown event type ")
@@ -223,6 +228,7 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
     }),
 
   job_enqueued: (view, event, payload) => {
+    if (view.jobs.has(payload.jobId)) return {};
     const job: JobView = {
       cursor: event.cursor, seen: event.cursor, id: payload.jobId, taskId: payload.taskId, kind: payload.kind,
       params: payload.params, state: "pending", since: event.ts, attempt: 0, workerId: null, base: null,
@@ -233,6 +239,10 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
     const grown = task ? changeTask(view, event, task.id, { jobs: last(task.jobs, job.id, KEEP) }) : {};
     return { jobs: putEndedLast(view.jobs, job.id, job, jobEnded), ...grown };
   },
+  job_deferred: (view, event, payload) =>
+    changeJob(view, event, payload.jobId, {
+      state: payload.dependsOn?.length ? "blocked" : "scheduled", retryAt: payload.runAt ?? null,
+    }),
   job_claimed: (view, event, payload) => {
     const job = view.jobs.get(payload.jobId);
     if (job === undefined) return {};

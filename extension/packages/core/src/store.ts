@@ -313,7 +313,11 @@ export class SessionStore {
     const before = more.events ?? this.state.events;
     const events = told.length > 0 ? [...before, ...told].slice(-WINDOW) : before;
     this.set({ ...more, view, events });
-    this.outbox.arrived(new Set(told.map((event) => event.envelope.id)));
+    this.outbox.arrived(
+      told
+        .filter(({ envelope }) => envelope.type === "message")
+        .map(({ envelope }) => ({ id: envelope.id, text: (envelope.payload as { text: string }).text })),
+    );
   }
 
   private set(changes: Partial<StoreState>): void {

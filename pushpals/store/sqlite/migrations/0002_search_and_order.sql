@@ -14,6 +14,9 @@ CREATE INDEX jobs_flows ON jobs (session_id, due) WHERE state = 'pending';
 CREATE INDEX jobs_running ON jobs (session_id, repository) WHERE state = 'claimed';
 CREATE INDEX jobs_ended ON jobs (updated_at) WHERE state IN ('cancelled', 'completed', 'failed');
 
+CREATE INDEX landings_ended ON landings (updated_at)
+    WHERE state IN ('cancelled', 'conflict', 'failed', 'landed', 'noop', 'rejected', 'stale');
+
 -- The oldest event whose body is kept. It belongs to the store, as `last` does.
 ALTER TABLE sessions ADD COLUMN first INTEGER NOT NULL DEFAULT 1;
 
