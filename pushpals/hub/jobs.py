@@ -157,7 +157,6 @@ def claim(tx: Tx, ask: Claim, now: datetime) -> Job | None:
             job_id=job.id,
             attempt=claimed.attempt,
             worker_id=ask.worker_id,
-            token_id=tx.actor.token_id,
             started_at=stamp(now),
         )
     )
