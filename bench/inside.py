@@ -183,10 +183,7 @@ def make_log_long(path: Path, mib: int) -> None:
         "    c.execute('INSERT INTO ballast VALUES (zeroblob(900000))')\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("CREATE TABLE IF NOT EXISTS ballast (x)")
     subprocess.run([sys.executable, "-c", program, str(path), str(mib)], check=False)
-    connection.close()
 
 
 # --- claims -----------------------------------------------------------------------------------------
