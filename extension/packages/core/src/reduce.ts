@@ -350,6 +350,14 @@ const STEPS: { readonly [T in EventType]?: Step<T> } = {
     return { landings: putEndedLast(view.landings, landing.id, landing, landingEnded) };
   },
 
+  overlap_found: (view, event, payload) => {
+    const landing = view.landings.get(payload.landingId);
+    if (landing === undefined) return {};
+    const overlaps = { ...(landing.facts["overlaps"] as object | undefined), [payload.otherId]: payload.conflict };
+    const facts = { ...landing.facts, overlaps };
+    return { landings: new Map(view.landings).set(landing.id, { ...landing, seen: event.cursor, facts }) };
+  },
+
   agent_status: (view, event, payload) => ({
     agents: put(view.agents, payload.agentId, agent(event, payload.agentId, payload.status, payload.message)),
   }),
