@@ -150,9 +150,7 @@ class Bench:
                 idle = [inside.never_reads(server) for _ in range(stalled)]
                 watching = server.read(20)
                 rss = server.rss()
-                wrote = server.write(
-                    8, max(4.0, self.seconds), rate=120, items=100, path=EVENTS, body=BATCH
-                )
+                wrote = server.write(8, max(4.0, self.seconds), rate=120, items=100, path=EVENTS, body=BATCH)
                 grown = server.rss() - rss
                 saw = finish(watching, wrote["acked_all"])
                 for sock in idle:

@@ -436,9 +436,11 @@ def secrets_of(app: App) -> dict[str, str]:
 
 def begin_part() -> bool:
     """Die with the supervisor, if there is one, and log to standard error. True when supervised."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    from pushpals.cli.logs import formatter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(os.environ.get("PUSHPALS_LOG")))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     for noisy in ("httpx", "httpcore", "tornado.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return die_with_parent()
