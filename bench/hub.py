@@ -66,7 +66,11 @@ class Bench:
             used = server.cpu() - cpu
             self.note(
                 f"post {kind}",
-                {"per_s": found["per_s"], "p99_ms": found["p99_ms"], "cpu_us": 1e6 * used / found["acked_all"]},
+                {
+                    "per_s": found["per_s"],
+                    "p99_ms": found["p99_ms"],
+                    "cpu_us": 1e6 * used / found["acked_all"],
+                },
             )
             if kind not in ("empty", "bare"):
                 count_rows(server, found["acked_all"])
@@ -154,7 +158,11 @@ class Bench:
                     sock.close()
                 self.note(
                     f"stalled {stalled}",
-                    {"p99_ms": saw["p99_ms"], "rss_mib": grown, "owed_mib": stalled * wrote["acked_all"] * 500 / 2**20},
+                    {
+                        "p99_ms": saw["p99_ms"],
+                        "rss_mib": grown,
+                        "owed_mib": stalled * wrote["acked_all"] * 500 / 2**20,
+                    },
                 )
 
     def replay(self, events: int) -> None:
@@ -228,20 +236,62 @@ def targets(bench: Bench, store: dict[str, Any]) -> list[dict[str, Any]]:
     for flush, least_limit, least_naive in (("2.0", 0.8, 40), ("0.5", 0.65, 30)):
         run = store.get("runs", {}).get(f"a flush of {flush} ms")
         if run:
-            line("1", f"append of SQLite's limit, {flush} ms flush", run["ratios"]["store to limit"], least_limit, None)
-            line("2", f"append to aiosqlite, {flush} ms flush", run["ratios"]["store to aiosqlite"], least_naive, None)
+            line(
+                "1",
+                f"append of SQLite's limit, {flush} ms flush",
+                run["ratios"]["store to limit"],
+                least_limit,
+                None,
+            )
+            line(
+                "2",
+                f"append to aiosqlite, {flush} ms flush",
+                run["ratios"]["store to aiosqlite"],
+                least_naive,
+                None,
+            )
             if flush == "2.0":
                 line("3", "append p99, in flushes", run["ratios"]["store p99 in flushes"], None, 3)
     line("4", "post of an empty Tornado handler", ratio("post hub", "post empty"), 0.75, None)
     line("4", "post to starlette + aiosqlite", ratio("post hub", "post naive"), 3, None)
     line("5", "batches of 50 to single posts", ratio("batch hub", "post hub"), 10, None)
     for n, least in ((1000, 10), (100, 8)):
-        line("6", f"fan-out to {n}, to starlette + sse-starlette", ratio(f"fan-out hub {n}x32", f"fan-out naive {n}x32"), least, None)
+        line(
+            "6",
+            f"fan-out to {n}, to starlette + sse-starlette",
+            ratio(f"fan-out hub {n}x32", f"fan-out naive {n}x32"),
+            least,
+            None,
+        )
     for n in (1000, 100):
-        line("7", f"fan-out to {n}, to Bun", ratio(f"fan-out hub {n}x32", f"fan-out bun {n}x32"), 2 if n == 1000 else None, None)
-        line("7", f"fan-out to {n}, to aiohttp", ratio(f"fan-out hub {n}x32", f"fan-out aio {n}x32"), None, None)
-        line("8", f"fan-out to {n}, to one bare send a delivery", ratio(f"fan-out hub {n}x32", f"fan-out bare {n}x32"), 1.8 if n == 1000 else None, None)
-    line("9", "CPU a delivery, one event at a time, to the bare loop", ratio("fan-out hub 1000x1", "fan-out bare 1000x1", "cpu_us"), None, 1.4)
+        line(
+            "7",
+            f"fan-out to {n}, to Bun",
+            ratio(f"fan-out hub {n}x32", f"fan-out bun {n}x32"),
+            2 if n == 1000 else None,
+            None,
+        )
+        line(
+            "7",
+            f"fan-out to {n}, to aiohttp",
+            ratio(f"fan-out hub {n}x32", f"fan-out aio {n}x32"),
+            None,
+            None,
+        )
+        line(
+            "8",
+            f"fan-out to {n}, to one bare send a delivery",
+            ratio(f"fan-out hub {n}x32", f"fan-out bare {n}x32"),
+            1.8 if n == 1000 else None,
+            None,
+        )
+    line(
+        "9",
+        "CPU a delivery, one event at a time, to the bare loop",
+        ratio("fan-out hub 1000x1", "fan-out bare 1000x1", "cpu_us"),
+        None,
+        1.4,
+    )
     line("10", "post to delivered p99, ms", middle("delay hub", "p99_ms"), None, 10 + two)
     line("10", "... of starlette + sse-starlette", ratio("delay hub", "delay naive", "p99_ms"), None, None)
     line("11", "claim, 1 M finished to 1 k", middle("claims", "finished_ratio"), None, 1.2)
@@ -251,12 +301,24 @@ def targets(bench: Bench, store: dict[str, Any]) -> list[dict[str, Any]]:
     line("13", "enqueue to claimed, idle worker, p99 ms", middle("idle worker", "p99_ms"), None, 10 + two)
     replays = found.get("replay", ())
     if replays:
-        line("14", "replay of SQLite's chunked read", statistics.median(r["per_s"] / r["raw_per_s"] for r in replays), 0.35, None)
+        line(
+            "14",
+            "replay of SQLite's chunked read",
+            statistics.median(r["per_s"] / r["raw_per_s"] for r in replays),
+            0.35,
+            None,
+        )
         line("14", "... memory, MiB", middle("replay", "rss_mib"), None, 32)
     line("15", "20 stalled readers: memory, MiB", middle("stalled 20", "rss_mib"), None, 64)
     line("15", "... p99 of the others to without", ratio("stalled 20", "stalled 0", "p99_ms"), None, 1.5)
     line("16", "serving after kill -9, 64 MiB log, s", middle("back after kill", "seconds"), None, 1)
-    line("A", "chat p99 beside ten printing jobs, 200 readers, ms", middle("chat beside logs", "p99_ms"), None, 10 + two)
+    line(
+        "A",
+        "chat p99 beside ten printing jobs, 200 readers, ms",
+        middle("chat beside logs", "p99_ms"),
+        None,
+        10 + two,
+    )
     line("B", "audit chain, share of append throughput", middle("chain", "cost"), None, 0.10)
     line("C", "batched progress, events/s", middle("progress", "per_s"), 30_000, None)
     line("D", "lines/s of one job", middle("one job prints", "per_s"), 10_000, None)
@@ -267,7 +329,9 @@ def targets(bench: Bench, store: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def cases(bench: Bench, names: list[str], replayed: int) -> None:
-    peers = [kind for kind in ("naive", "aio", "bun") if bench.tools.python and (kind != "bun" or bench.tools.bun)]
+    peers = [
+        kind for kind in ("naive", "aio", "bun") if bench.tools.python and (kind != "bun" or bench.tools.bun)
+    ]
     todo: dict[str, Callable[[], None]] = {
         "post": lambda: [bench.posts(kind) for kind in ("hub", "empty", *peers)] and None,
         "batch": bench.batches,
@@ -301,19 +365,28 @@ def main() -> None:
     parser.add_argument("--quiet-s", type=float, default=20.0, help="longest wait for a quiet machine")
     parser.add_argument("--replay", type=int, default=1_000_000, help="events of the replay")
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
+    parser.add_argument("--out", help="write what was measured so far here, after each round")
     parser.add_argument("--no-peers", action="store_true")
     args = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as made, tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         tools = Tools(Path(made), peers=not args.no_peers)
-        bench = Bench(
-            tools, Path(memory), flush_ms=args.flush_ms, seconds=args.seconds, quiet_s=args.quiet_s
-        )
+        bench = Bench(tools, Path(memory), flush_ms=args.flush_ms, seconds=args.seconds, quiet_s=args.quiet_s)
         store: dict[str, Any] = {}
         if not args.only or "store" in args.only:
-            command = [sys.executable, str(HERE / "store.py"), "--json", "--flush-ms", "0.5", "--flush-ms", "2"]
+            command = [
+                sys.executable,
+                str(HERE / "store.py"),
+                "--json",
+                "--flush-ms",
+                "0.5",
+                "--flush-ms",
+                "2",
+            ]
             store = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         for number in range(args.rounds):
+            if args.out:
+                Path(args.out).write_text(json.dumps(bench.results))
             print(f"round {number + 1} of {args.rounds}", file=sys.stderr)
             cases(bench, args.only, args.replay)
         report = {
@@ -352,7 +425,9 @@ def machine() -> str:
 def show(report: dict[str, Any]) -> None:
     print(f"{report['machine']}\n{report['versions']}\n{report['durability']}")
     noise = report["others_cores"]
-    print(f"{report['rounds']} rounds; others used {noise['median']:.2f} cores (at most {noise['max']:.2f})\n")
+    print(
+        f"{report['rounds']} rounds; others used {noise['median']:.2f} cores (at most {noise['max']:.2f})\n"
+    )
     for line in report["targets"]:
         met = "" if not line["target"] else "met" if line["met"] else "MISSED"
         print(f"{line['n']:>5}  {line['what']:58} {line['figure']:12,.2f}  {line['target']:>12}  {met}")

@@ -142,7 +142,12 @@ def fill_history(path: Path, events: int) -> None:
         connection.executemany(
             "INSERT INTO events (session, seq, n, type, data, h) VALUES (?, ?, ?, 'message', ?, zeroblob(32))",
             [
-                (session, last + i, n + i, b'{"sessionId":"dev","text":"@0@0@%d@%b"}' % (i - 1, text.encode()))
+                (
+                    session,
+                    last + i,
+                    n + i,
+                    b'{"sessionId":"dev","text":"@0@0@%d@%b"}' % (i - 1, text.encode()),
+                )
                 for i in range(start, min(start + 10_000, events + 1))
             ],
         )
@@ -197,9 +202,7 @@ def _job(number: int, state: str) -> Job:
 async def _with_jobs(path: Path, finished: int, scheduled: int, ready: int) -> float:
     """The median time of a claim, in microseconds, by the writer's own clock."""
     store = await open_store(path, on_commit=lambda events: None, new_id=random_id, synchronous="normal")
-    await store.write(
-        lambda tx: tx.put(Session(id="dev", created_at=STAMP, epoch="e")), actor=ACTOR, now=NOW
-    )
+    await store.write(lambda tx: tx.put(Session(id="dev", created_at=STAMP, epoch="e")), actor=ACTOR, now=NOW)
     await store.close()
     connection = _connection(path)
     table = RECORDS[Job]
@@ -297,13 +300,13 @@ def claimers(root: Path, shim: Path, flush_ms: float) -> dict[str, float]:
 
 async def _claim_together(path: Path, seconds: float) -> dict[str, float]:
     store = await open_store(path, on_commit=lambda events: None, new_id=random_id)
-    await store.write(
-        lambda tx: tx.put(Session(id="dev", created_at=STAMP, epoch="e")), actor=ACTOR, now=NOW
-    )
+    await store.write(lambda tx: tx.put(Session(id="dev", created_at=STAMP, epoch="e")), actor=ACTOR, now=NOW)
     for start in range(0, 30_000, 1_000):
+
         def put(tx: Any, start: int = start) -> None:
             for i in range(start, start + 1_000):
                 tx.put(_job(i, "pending"))
+
         await store.write(put, actor=ACTOR, now=NOW)
     hub = Hub(store, clock=lambda: NOW)
     waits: list[float] = []
@@ -321,7 +324,11 @@ async def _claim_together(path: Path, seconds: float) -> dict[str, float]:
     took = time.perf_counter() - began
     await store.close()
     waits.sort()
-    return {"per_s": len(waits) / took, "p99_ms": waits[int(len(waits) * 0.99)] * 1e3, "max_ms": waits[-1] * 1e3}
+    return {
+        "per_s": len(waits) / took,
+        "p99_ms": waits[int(len(waits) * 0.99)] * 1e3,
+        "max_ms": waits[-1] * 1e3,
+    }
 
 
 # --- the chain --------------------------------------------------------------------------------------

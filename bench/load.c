@@ -181,7 +181,11 @@ static int reading(int argc, char **argv) {
             conn *c = events[i].data.ptr;
             if (!c) {
                 char text[64]; ssize_t got = read(0, text, sizeof text - 1);
-                if (got <= 0) return 3;
+                if (got <= 0) {
+                    if (target < 0) return 3;
+                    epoll_ctl(ep, EPOLL_CTL_DEL, 0, NULL);
+                    continue;
+                }
                 text[got] = 0; target = atol(text); finished = 0;
                 for (int j = 0; j < count; j++) finished += conns[j].got >= target;
                 continue;

@@ -79,10 +79,11 @@ class Tools:
     def _install(self) -> None:
         venv = self.folder / "venv"
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        pip = [str(venv / "bin" / "python"), "-m", "pip", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", *PEERS], check=True)
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-q", "install", *PEERS], check=True, stderr=subprocess.DEVNULL)
         self.python = str(venv / "bin" / "python")
-        listed = subprocess.run([*pip, "list", "--format=json"], check=True, stdout=subprocess.PIPE).stdout
+        command = [*pip, "list", "--format=json"]
+        listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         self.versions = {p["name"]: p["version"] for p in json.loads(listed) if p["name"] in PEERS}
         if shutil.which("npm") is None:
             return

@@ -5,10 +5,11 @@
  * budget, because a phone on a bad link pays for every byte.
  */
 import { build } from "esbuild";
-import { cp, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { licences } from "./licences.mjs";
 
 const BUDGET = 250 * 1024;
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -34,16 +35,3 @@ if (size > BUDGET) throw new Error(`app.js is larger than ${BUDGET / 1024} KiB`)
 // The directory changes hands in one step: a hub never serves half a build.
 await rm(out, { recursive: true, force: true });
 await rename(making, out);
-
-/** The licence text of every package that is in the bundle. */
-async function licences(inputs) {
-  const names = new Set(inputs.map((path) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]).filter(Boolean));
-  const parts = [];
-  for (const name of [...names].sort()) {
-    const folder = `${here}node_modules/${name}`;
-    const { version, license } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
-    const file = (await readdir(folder)).find((one) => /^(licen[cs]e|copying)/i.test(one));
-    parts.push(`${name} ${version}, ${license}\n\n${file ? readFileSync(`${folder}/${file}`, "utf8").trim() : ""}\n`);
-  }
-  return parts.join("\n---\n\n");
-}

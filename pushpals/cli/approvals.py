@@ -18,7 +18,6 @@ from pushpals.cli.app import (
     command,
     json_option,
     print_json,
-    safe,
     safe_line,
     session_option,
     short,
@@ -30,7 +29,9 @@ from pushpals.cli.render import LANDING_STATES, Lines, clock, receipt
 from pushpals.cli.render import diff as colour_diff
 from pushpals.client import HubClient
 from pushpals.policy import display
-from pushpals.protocol.approvals import Approval
+from pushpals.policy.actions import ExecAction
+from pushpals.policy.rendering import render
+from pushpals.protocol.approvals import Approval, Scope
 from pushpals.protocol.commands import Decide
 from pushpals.protocol.events import LandingMoved
 from pushpals.protocol.landings import Landing
@@ -69,6 +70,10 @@ async def approvals(hub: HubClient, app: App, every: bool, as_json: bool) -> Non
 @click.command()
 @click.argument("approval_id", metavar="[ID]", required=False)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask. What is approved is still shown.")
+@click.option(
+    "--for", "scope", type=click.Choice(["once", "job", "session"]), default="once", show_default=True,
+    help="How long a yes to a command lasts; a session's is for network hosts only, at most eight hours.",
+)  # fmt: skip
 @click.option("--no-wait", is_flag=True, help="Do not follow the landing to its end.")
 @click.option("--reason", metavar="TEXT", help="Why, for the history.")
 @json_option
@@ -78,6 +83,7 @@ async def approve(
     app: App,
     approval_id: str | None,
     yes: bool,
+    scope: Scope,
     no_wait: bool,
     reason: str | None,
     as_json: bool,
@@ -104,7 +110,9 @@ async def approve(
     if not yes and not click.confirm("Approve exactly this?", default=False):
         raise Failed("not approved; it still waits. To refuse it: pushpals deny", REFUSED, "not_approved")
     start = (await hub.snapshot(approval.session_id)).cursor
-    decide = Decide(decision="approve", action_hash=approval.action_hash, reason=reason, device=DEVICE)
+    decide = Decide(
+        decision="approve", action_hash=approval.action_hash, reason=reason, device=DEVICE, scope=scope
+    )
     decided = await hub.decide(approval.id, decide)
     if landing is None or no_wait:
         if as_json:
@@ -119,6 +127,21 @@ async def approve(
         raise Failed(f"it has not landed: {ended.state}: {safe_line(ended.cause or 'no cause given', 600)}")
     if not as_json:
         click.echo(landed(ended))
+
+
+@click.command()
+@click.argument("approval_id", metavar="ID")
+@click.option("--reason", metavar="TEXT", help="Why; it goes into the history.")
+@json_option
+@command
+async def revoke(hub: HubClient, app: App, approval_id: str, reason: str | None, as_json: bool) -> None:
+    """Take a yes to a command back. What it let run may have run; connections that it opened end."""
+    approval = await find_approval(hub, approval_id)
+    gone = await hub.revoke_approval(approval.id, reason)
+    if as_json:
+        print_json(gone)
+    else:
+        click.echo(f"{short(gone.id)} {gone.state}: {safe_line(gone.summary)}")
 
 
 @click.command()
@@ -141,7 +164,10 @@ async def show(hub: HubClient, approval: Approval, landing: Landing | None) -> N
     click.echo(
         f"{click.style(safe_line(approval.summary, 400), bold=True)}  ({short(approval.id)}, {approval.kind})"
     )
-    for name, value in approval.action.items():
+    command_shown = _exec_action(approval)
+    if command_shown is not None:
+        show_command(command_shown, approval)
+    for name, value in approval.action.items() if command_shown is None else ():
         if value not in (None, "", [], {}):
             click.echo(f"  {safe_line(name, 20):<12} {_value(value)}")
     if approval.says:
@@ -229,7 +255,38 @@ def landed(landing: Landing) -> str:
     return "\n".join(lines)
 
 
+def _exec_action(approval: Approval) -> ExecAction | None:
+    """The command that is asked about, if that is what it is."""
+    if approval.action.get("kind") != "exec" or "tool" in approval.action:
+        return None
+    try:
+        return msgspec.convert(approval.action, ExecAction)
+    except msgspec.ValidationError:
+        return None
+
+
+def show_command(action: ExecAction, approval: Approval) -> None:
+    """A command, whole: one line for each argument, nothing cut, nothing that could pass for something
+    else."""
+    rendering = render(action)
+    for number, word in enumerate(rendering.words):
+        click.echo(f"  {'argv' if action.script is None else 'script':<12} {number:>3}  {word}")
+    click.echo(f"  {'cwd':<12} {display.escaped(action.cwd)}")
+    for name, value in action.env:
+        click.echo(f"  {'env':<12} {display.escaped(name)}={display.escaped(value)}")
+    for one in action.executables:
+        click.echo(f"  {'program':<12} {display.escaped(one.path or 'not found')}  {one.sha256[:16]}")
+    click.echo(f"  {'tree':<12} {action.tree}")
+    click.echo(f"  {'sandbox':<12} {action.sandbox}   policy {action.policy_version[:16]}")
+    for sentence in rendering.enables:
+        click.echo(f"  {'it could':<12} {sentence}")
+    if approval.reasons:
+        click.echo(f"  {'asked for':<12} {', '.join(display.escaped(code) for code in approval.reasons)}")
+    for reason in rendering.suspicious:
+        click.echo(click.style(f"Look closely, it contains {reason}", fg="yellow"))
+
+
 def _value(value: object) -> str:
     if isinstance(value, str):
-        return safe_line(value, 200)
-    return safe(msgspec.json.encode(value).decode())[:400]
+        return display.escaped(value)
+    return display.escaped(msgspec.json.encode(value).decode())

@@ -1,4 +1,4 @@
-"""``pushpals db``: a copy of the hub's database, and a look at what it holds. The hub may run meanwhile."""
+"""``pushpals db``: the hub's database, from outside: copied and checked beside a hub, restored without one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import click
 
 from pushpals.cli.app import App, json_option, pass_app, print_json, safe_line
 from pushpals.cli.errors import NEGATIVE, USAGE, Failed
-from pushpals.store.base import StoreUnreadable
+from pushpals.store.base import StoreLocked, StoreUnreadable
 from pushpals.store.sqlite import files
 
 
 @click.group()
 def db() -> None:
-    """Back up and check the hub's database."""
+    """Back up, check, restore and compact the hub's database."""
 
 
 @db.command("backup")
@@ -65,6 +65,49 @@ def check(app: App, as_json: bool) -> None:
         raise Failed(f"{source} is damaged; see docs/howto/back-up.md", NEGATIVE, "db.damaged")
     if not as_json:
         click.echo(f"{source}: nothing is wrong")
+
+
+@db.command("restore")
+@click.argument("backup", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@pass_app
+def restore(app: App, backup: Path, yes: bool) -> None:
+    """Put BACKUP in the place of the database. The hub must not run.
+
+    The backup is checked first. The database that is there now is kept beside it, under another name.
+    Clients that come back with a cursor from after the backup are told that the history was replaced.
+
+    \b
+    Examples:
+      pushpals db restore ~/backups/hub.db
+    """
+    target = app.state.database
+    if target.exists() and not yes:
+        click.confirm(f"Replace {target}? It is kept beside it.", abort=True)
+    try:
+        old = files.restore(backup, target)
+    except StoreLocked:
+        raise Failed("the hub is running; stop it first: pushpals down", NEGATIVE, "db.in_use") from None
+    except (OSError, sqlite3.Error, StoreUnreadable) as error:
+        raise Failed(f"{backup} could not be restored: {error}", NEGATIVE, "db.restore") from None
+    click.echo(f"{target} is as it was in {backup}" + (f"; the old one is {old}" if old else ""))
+
+
+@db.command("vacuum")
+@pass_app
+def vacuum(app: App) -> None:
+    """Give free room in the file back to the disk. The hub must not run.
+
+    Not needed in daily life: a hub uses free room again. It helps after much was erased.
+    """
+    source = _database(app)
+    try:
+        before, after = files.vacuum(source)
+    except StoreLocked:
+        raise Failed("the hub is running; stop it first: pushpals down", NEGATIVE, "db.in_use") from None
+    except (OSError, sqlite3.Error, StoreUnreadable) as error:
+        raise Failed(f"{source} could not be compacted: {error}", NEGATIVE, "db.vacuum") from None
+    click.echo(f"{source}: {before / 2**20:.1f} MiB before, {after / 2**20:.1f} MiB now")
 
 
 def _database(app: App) -> Path:

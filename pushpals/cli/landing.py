@@ -6,14 +6,16 @@ import click
 
 from pushpals.cli.app import App, command, json_option, print_json, safe_line, session_option, short, table
 from pushpals.cli.approvals import landed
+from pushpals.cli.errors import NEGATIVE, Failed
 from pushpals.cli.find import find_landing
-from pushpals.cli.render import LANDING_STATES, clock, receipt
+from pushpals.cli.render import LANDING_STATES, Lines, clock, receipt
+from pushpals.cli.say import follow_turn, post
 from pushpals.client import HubClient
 
 
 @click.group()
 def landing() -> None:
-    """List, show, cancel or retry landings. Any unique beginning of an id will do."""
+    """List, show, cancel, retry or revert landings. Any unique beginning of an id will do."""
 
 
 @landing.command("list")
@@ -64,10 +66,15 @@ async def show(hub: HubClient, app: App, landing_id: str, as_json: bool) -> None
         "approval": short(one.approval_id) if one.approval_id else "",
         "candidate": one.candidate.commit if one.candidate else "",
         "conflicts": ", ".join(safe_line(path, 100) for path in one.conflict_paths),
+        "since": one.since,
+        "takes back": short(one.reverts) if one.reverts else "",
+        "confirmed": safe_line(str(one.facts.get("confirmedBy", "")), 100),
     }
     for name, value in facts.items():
         if value:
             click.echo(f"  {name:<10} {value}")
+    if both := one.facts.get("both"):
+        click.echo("\n" + "\n".join(f"  {safe_line(line, 160)}" for line in str(both).split("\n")[:60]))
     for evidence in one.worker_evidence:
         click.echo(f"  before     {receipt(evidence)}")
 
@@ -97,3 +104,33 @@ async def retry(hub: HubClient, app: App, landing_id: str, as_json: bool) -> Non
         print_json(reply)
     else:
         click.echo(f"{short(reply.landing.id)} {reply.landing.state}")
+
+
+@landing.command("revert")
+@click.argument("landing_id", metavar="LANDING")
+@click.option("--wait", is_flag=True, help="Follow until the reverse change waits for your approval.")
+@json_option
+@command
+async def revert(hub: HubClient, app: App, landing_id: str, wait: bool, as_json: bool) -> None:
+    """Take back what a landing brought. A worker makes the reverse change and checks it; it lands with a yes.
+
+    Later landings that touch the same files are listed with the change. If they build on it, nothing is
+    made, and you are told which.
+    """
+    one = await find_landing(hub, landing_id)
+    if one.state != "landed":
+        raise Failed(
+            f"it has not landed (it is {one.state}); there is nothing to take back", NEGATIVE, "state"
+        )
+    posted = await post(hub, one.session_id, f"undo {one.id}")
+    if not wait:
+        if as_json:
+            print_json(posted)
+        else:
+            click.echo(f"asked to take back {short(one.id)}. Watch: pushpals tail --after {posted.cursor}")
+        return
+    ended = await follow_turn(hub, one.session_id, posted, None if as_json else Lines())
+    if as_json:
+        print_json({"posted": posted, "ended": ended})
+    if ended == "failed":
+        raise Failed("it could not be taken back; pushpals log tells why", NEGATIVE, "turn.failed")

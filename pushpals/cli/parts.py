@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pushpals import registry
+from pushpals import config, registry
 from pushpals.cli import checkout
 from pushpals.cli.app import App, pass_app, run
 from pushpals.cli.errors import NEGATIVE, USAGE, Failed
 from pushpals.cli.state import Running, State, write_private
 from pushpals.cli.supervisor import die_with_parent
 from pushpals.client import Backoff
+from pushpals.policy.rules import Policy, PolicyError, load_policy
 from pushpals.protocol.commands import NewToken
 from pushpals.protocol.errors import Unauthenticated
 from pushpals.protocol.records import Role
@@ -240,6 +241,7 @@ async def _worker(app: App, label: str, kinds: str | None, slot: int) -> None:
         state_dir=app.state.workers,
         kinds=tuple(word.strip() for word in kinds.split(",")) if kinds else None,
         capabilities=tuple(f"agent:{name}" for name in agents),
+        policy=policy_of(app),
         allow_unsandboxed=settings.allow_unsandboxed,
         slot=slot,
         label=label,
@@ -280,9 +282,12 @@ async def _pusher(app: App) -> None:
     stop = stop_on_signals()
     upstream = checkout.resolve(app.repository, app.state.upstream, app.settings)
     home = app.state.pusher
+    policy = policy_of(app)
     try:
         executor, _ = await choose_executor(
-            allow_unsandboxed=app.settings.allow_unsandboxed, slot=PUSHER_SLOT, record_dir=home / "running"
+            allow_unsandboxed=app.settings.allow_unsandboxed and policy.sandbox.required != "full",
+            slot=PUSHER_SLOT,
+            record_dir=home / "running",
         )
     except ExecutorUnavailable as error:
         raise Failed(str(error), EXIT_NO_SANDBOX, "sandbox.not_full") from None
@@ -293,7 +298,12 @@ async def _pusher(app: App) -> None:
         async with (
             app.client("pusher", ROLE_BACKOFF) as hub,
             open_pusher(
-                hub, settings, executor=executor, environment=environment_of(app), new_id=random_id
+                hub,
+                settings,
+                executor=executor,
+                environment=environment_of(app),
+                new_id=random_id,
+                policy=policy,
             ) as pusher,
         ):
             await keep_landing(pusher, stop)
@@ -371,6 +381,15 @@ def environment_of(app: App) -> Environment:
         return build_environment(configured=map(Path, app.settings.worker_path), checkout=app.repository)
     except BadEnvironment as error:
         raise Failed(str(error), USAGE, "worker.path") from None
+
+
+def policy_of(app: App) -> Policy:
+    """The operator's policy. One that does not load stops the part: there is nothing to fall back on."""
+    person = config.user_config(app.env)
+    try:
+        return load_policy(config.read_table(person, "policy") if person else None)
+    except PolicyError as error:
+        raise Failed(f"{person}: policy: {error}; nothing runs without a policy", USAGE, "policy") from None
 
 
 def secrets_of(app: App) -> dict[str, str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -83,10 +84,53 @@ def events_page() -> str:
     return "\n".join(parts)
 
 
+def sql_page() -> str:
+    """Every view with its columns, and what a question may cost."""
+    from pushpals.store import asking
+    from pushpals.store.sqlite.guard import FUNCTIONS
+    from pushpals.store.sqlite.views import VERSION, VIEWS
+
+    parts = [
+        _NOTE.format(source="`pushpals/store/sqlite/views.sql`"),
+        "# SQL\n",
+        "The history can be asked in SQL: from a cell (`%%ppsql`), through the hub (`POST /query`), or with "
+        "any program that reads SQLite. What can be asked are these views. They stay what they are when "
+        f"tables change below them; this is version {VERSION}, and renaming or removing a column makes the "
+        "next one.\n",
+        "How to is in [Query the history](../howto/query-the-history.md).\n",
+        "## Bounds\n",
+        "| bound | usual | at most |",
+        "| --- | --- | --- |",
+        f"| rows | 1,000 | {asking.MAX_ROWS:,} |",
+        f"| seconds | 5 | {asking.MAX_TIMEOUT_S:g} |",
+        f"| bytes of an answer | | {asking.MAX_ANSWER_BYTES:,} |",
+        f"| bytes of a statement | | {asking.MAX_SQL_BYTES:,} |",
+        f"| bound values | | {asking.MAX_VALUES} |\n",
+        "An answer that was cut says `truncated`. One statement at a time, and it only reads: no PRAGMA, no "
+        "ATTACH, no table, no token. Times are RFC 3339 in UTC, durations are seconds, JSON comes as text "
+        "(`json_extract`, `json_each`).\n",
+        "Functions: " + ", ".join(f"`{name}`" for name in sorted(FUNCTIONS)) + ".\n",
+    ]
+    for view in VIEWS.values():
+        parts += [f"## {view.name}\n", f"{view.about}\n", "| column | meaning |", "| --- | --- |"]
+        parts += [f"| `{name}` | {about.removesuffix('.')} |" for name, about in view.columns.items()]
+        parts.append("")
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def openapi_page() -> str:
+    """The HTTP interface for programs. Without a version, so that a release changes nothing in it."""
+    from pushpals.server.openapi import document
+
+    return json.dumps(msgspec.to_builtins(document("")), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "openapi.json": openapi_page,
     "cli.md": cli_page,
     "settings.md": settings_page,
     "events.md": events_page,
+    "sql.md": sql_page,
 }
 
 

@@ -225,6 +225,36 @@ class Lines:
                 return "worker", f"{safe_line(worker.worker_id, 48)} {worker.state}{box}", None
             case ev.TokenChanged() as token:
                 return "token", f"{token.role} {safe_line(token.label or '', 60)} {token.change}", None
+            case ev.ApprovalConsumed() as used:
+                if self.quiet:
+                    return None
+                basis = f", by {short(used.basis)}" if used.basis else ""
+                return "approval", f"{short(used.approval_id)} used{basis}", None
+            case ev.RuleChanged() as rule:
+                label = safe_line(rule.label or "", 100)
+                return "rule", f"{short(rule.rule_id)} {rule.change}: always {rule.verdict} {label}", None
+            case ev.SandboxProbed() as probed:
+                if self.quiet and probed.level == "full":
+                    return None
+                broke = f", broken: {safe_line(', '.join(probed.broke), 200)}" if probed.broke else ""
+                return (
+                    "sandbox",
+                    f"{safe_line(probed.worker_id, 48)} tried its sandbox: {probed.level}{broke}",
+                    "red" if probed.broke else None,
+                )
+            case ev.NetworkUsed() as net:
+                if self.quiet and net.decision != "refused":
+                    return None
+                where = f"{safe_line(net.host, 100)}:{net.port}"
+                why = f", {safe_line(net.code, 60)}" if net.code else ""
+                return (
+                    "network",
+                    f"{net.decision} {where}{why}, {net.bytes_up} bytes up, {net.bytes_down} down",
+                    "yellow" if net.decision == "refused" else None,
+                )
+            case ev.DataQueried() as asked:
+                rows = f", {asked.rows} rows" if asked.rows is not None else ""
+                return "query", f"{safe_line(asked.by, 60)}: {safe_line(asked.statement)}{rows}", None
             case other:
                 return other.TYPE, "", None
 

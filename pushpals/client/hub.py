@@ -20,8 +20,8 @@ import hashlib
 import logging
 import secrets
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -31,12 +31,13 @@ import httpx
 import msgspec
 
 from pushpals.client.retry import RETRYABLE, Backoff
-from pushpals.client.stream import BrokenStream, Frame, FrameReader, Note, Reset
+from pushpals.client.stream import BrokenStream, Frame, FrameReader, Note, Reset, position
 from pushpals.protocol import wire
 from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.commands import (
     Approvals,
     AskApproval,
+    Attempts,
     AuditHead,
     BackTest,
     CancelJob,
@@ -51,6 +52,9 @@ from pushpals.protocol.commands import (
     EventItem,
     EventsPosted,
     Fail,
+    ForkSession,
+    Found,
+    Heartbeat,
     History,
     JobReply,
     Jobs,
@@ -60,7 +64,9 @@ from pushpals.protocol.commands import (
     LaneWork,
     LeaseLane,
     MakeRule,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NewToken,
     NoteLanding,
     Ok,
@@ -72,10 +78,14 @@ from pushpals.protocol.commands import (
     PostMessage,
     Progress,
     ProgressReply,
+    Pruned,
+    PruneSession,
+    Query,
     RegisterWorker,
     Repositories,
     RetryJob,
     RevokeApproval,
+    Rows,
     RuleMade,
     Rules,
     SessionCreated,
@@ -86,6 +96,7 @@ from pushpals.protocol.commands import (
     Snapshot,
     SubmitLanding,
     SystemStatus,
+    TicketMade,
     TokenMade,
     Tokens,
     UseApproval,
@@ -178,9 +189,10 @@ class HubClient:
         body = CreateSession(session_id=session_id, label=label)
         return await self._send("POST", "/sessions", body, SessionCreated)
 
-    async def sessions(self) -> Sessions:
-        """The sessions this token may see."""
-        return await self._get("/sessions", Sessions)
+    async def sessions(self, *, limit: int = 100, after: str | None = None, counts: bool = False) -> Sessions:
+        """The sessions this token may see, newest first."""
+        params = _some(limit=limit, after=after, counts="true" if counts else None)
+        return await self._get("/sessions", Sessions, params)
 
     async def snapshot(self, session_id: str) -> Snapshot:
         """Everything a new device needs before its first live event."""
@@ -238,6 +250,36 @@ class HubClient:
         """Post up to 1,000 events in one commit: all of them, next to each other, or none."""
         body = PostEvents(events=list(events))
         return await self._send("POST", f"/sessions/{_part(session_id)}/events", body, EventsPosted, key)
+
+    async def search(
+        self,
+        session_id: str,
+        query: str,
+        *,
+        before: int | None = None,
+        limit: int = 50,
+        types: Sequence[str] | None = None,
+    ) -> Found:
+        """Events with all words of the query, newest first; a last word with ``*`` may be a beginning."""
+        params = _some(q=query, before=before, limit=limit, types=_list(types))
+        return await self._get(f"/sessions/{_part(session_id)}/search", Found, params)
+
+    async def fork(
+        self, session_id: str, cursor: int, *, new_id: str | None = None, label: str = ""
+    ) -> SessionCreated:
+        """A new session that begins with the conversation of this one up to ``cursor``."""
+        body = ForkSession(cursor=cursor, session_id=new_id, label=label)
+        return await self._send("POST", f"/sessions/{_part(session_id)}/fork", body, SessionCreated)
+
+    async def prune(self, session_id: str, first: int) -> Pruned:
+        """Erase the bodies of all events before the cursor ``first``. This cannot be undone."""
+        body = PruneSession(first=first)
+        path = f"/sessions/{_part(session_id)}/prune"
+        return await self._send("POST", path, body, Pruned, wait_s=600.0)
+
+    async def ticket(self, session_id: str) -> TicketMade:
+        """A ticket that opens one stream of this session, once, soon."""
+        return await self._send("POST", f"/sessions/{_part(session_id)}/tickets", {}, TicketMade)
 
     async def mark(self, session_id: str, reader: str) -> Mark | None:
         """How far ``reader`` got, or ``None`` when it never said so."""
@@ -315,35 +357,142 @@ class HubClient:
                 tell("offline")
                 await self._sleep(self._backoff.wait_s(failures, pause))
 
-    async def _connection(
-        self, session_id: str, cursor: int, epoch: str, types: Sequence[str] | None
+    async def follow_many(
+        self,
+        session_ids: Sequence[str],
+        *,
+        after: Mapping[str, int] | None = None,
+        types: Sequence[str] | None = None,
+        on_state: Callable[[State], None] | None = None,
+        on_reset: Callable[[Reset], int] | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """The same for several sessions in one connection; each event names its session.
+
+        Within a session every event comes in order, once. There is no order between sessions.
+        """
+        tell = _Teller(on_state)
+        cursors = {name: (after or {}).get(name, 0) for name in session_ids}
+        epochs: dict[str, str] = {}
+        failures = 0
+        while True:
+            pause: float | None = None
+            again = False
+            try:
+                async with aclosing(self._many(cursors, epochs, types)) as items:
+                    async for item in items:
+                        match item:
+                            case _Opened():
+                                tell("catching_up")
+                            case Note():
+                                failures = 0
+                                for name, cursor in item.cursors.items():
+                                    cursors[name] = max(cursors.get(name, 0), cursor)
+                                tell("live")
+                            case Reset():
+                                cursors[item.session_id] = on_reset(item) if on_reset else item.first - 1
+                                epochs[item.session_id] = item.epoch
+                                again = again or cursors[item.session_id] != item.cursor
+                                if again:
+                                    break
+                            case Event():
+                                last = cursors.get(item.session_id, 0)
+                                if item.cursor <= last:
+                                    continue
+                                if types is None and item.cursor != last + 1:
+                                    _log.warning("%s: hole after cursor %d", item.session_id, last)
+                                    break
+                                failures, cursors[item.session_id] = 0, item.cursor
+                                yield item
+                failures += 1
+            except (httpx.TransportError, BrokenStream) as error:
+                failures += 1
+                _log.debug("%s: stream cut: %r", ", ".join(session_ids), error)
+            except PushPalsError as error:
+                if not error.retryable:
+                    raise
+                failures += 1
+                pause = error.retry_after
+            tell("offline")
+            await self._sleep(self._backoff.wait_s(failures, pause))
+
+    async def _many(
+        self, cursors: Mapping[str, int], epochs: Mapping[str, str], types: Sequence[str] | None
     ) -> AsyncGenerator[_Opened | Note | Reset | Event, None]:
-        """One SSE connection, until it ends or fails."""
-        timeout = httpx.Timeout(self._timeout_s, read=self._silence_s)
-        params = _some(after=cursor, epoch=epoch or None, types=_list(types))
+        params = _some(
+            session=",".join(cursors),
+            after=",".join(f"{name}:{cursor}" for name, cursor in cursors.items()),
+            epoch=",".join(f"{name}:{epoch}" for name, epoch in epochs.items()) or None,
+            types=_list(types),
+        )
+        async with self._stream("/events", params, {}) as (_, items):
+            yield _Opened(epoch="")
+            async for item in items:
+                if isinstance(item, Note):
+                    yield item
+                elif item.event == "reset":
+                    yield wire.decode(item.data, Reset)
+                elif item.event == "":
+                    at = position(item.id) or {}
+                    name = _session_of(item.data)
+                    if name not in at:
+                        raise BrokenStream(f"a frame without a position: {item.id!r}")
+                    yield _event(Frame(data=item.data, id=b"%d" % at[name]), name)
+
+    @asynccontextmanager
+    async def _stream(
+        self, path: str, params: dict[str, Any], headers: dict[str, str]
+    ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[Frame | Note]]]:
+        """An open SSE connection and what comes out of it."""
         headers = {
             "Accept": "text/event-stream",
             "Cache-Control": "no-store",
             "Accept-Encoding": "identity",
-            "Last-Event-ID": str(cursor),
+            **headers,
         }
-        path = f"/sessions/{_part(session_id)}/events"
+        timeout = httpx.Timeout(self._timeout_s, read=self._silence_s)
         async with self._http.stream(
             "GET", path, params=params, headers=headers, timeout=timeout
         ) as response:
             if response.status_code != 200:
                 await response.aread()
                 raise _error(response)
+            yield response, _items(response)
+
+    async def _connection(
+        self, session_id: str, cursor: int, epoch: str, types: Sequence[str] | None
+    ) -> AsyncGenerator[_Opened | Note | Reset | Event, None]:
+        """One SSE connection, until it ends or fails."""
+        params = _some(after=cursor, epoch=epoch or None, types=_list(types))
+        path = f"/sessions/{_part(session_id)}/events"
+        async with self._stream(path, params, {"Last-Event-ID": str(cursor)}) as (response, items):
             yield _Opened(epoch=response.headers.get("x-session-epoch", ""))
-            reader = FrameReader()
-            async for chunk in response.aiter_raw():
-                for item in reader.feed(chunk):
-                    if isinstance(item, Note):
-                        yield item
-                    elif item.event == "reset":
-                        yield wire.decode(item.data, Reset)
-                    elif item.event == "":
-                        yield _event(item, session_id)
+            async for item in items:
+                if isinstance(item, Note):
+                    yield item
+                elif item.event == "reset":
+                    yield wire.decode(item.data, Reset)
+                elif item.event == "":
+                    yield _event(item, session_id)
+
+    async def query(
+        self, sql: str, *, values: Mapping[str, Any] | None = None, limit: int = 1_000, timeout_s: float = 5.0
+    ) -> Rows:
+        """Ask the history of all sessions that the token may see, in SQL (``docs/reference/sql.md``)."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", "/query", body, Rows, wait_s=timeout_s)
+
+    async def query_session(
+        self,
+        session_id: str,
+        sql: str,
+        *,
+        values: Mapping[str, Any] | None = None,
+        limit: int = 1_000,
+        timeout_s: float = 5.0,
+    ) -> Rows:
+        """Ask the history of one session in SQL."""
+        body = Query(sql=sql, values=dict(values or {}), limit=limit, timeout_s=timeout_s)
+        return await self._send("POST", f"/sessions/{_part(session_id)}/query", body, Rows, wait_s=timeout_s)
 
     # --- jobs ---------------------------------------------------------------------------------------
 
@@ -362,6 +511,15 @@ class HubClient:
     async def progress(self, job_id: str, progress: Progress) -> ProgressReply:
         """Events, output and the heartbeat of a claimed job. The answer may ask to cancel."""
         return await self._send("POST", f"/jobs/{_part(job_id)}/progress", progress, ProgressReply)
+
+    async def heartbeat(self, job_id: str, heartbeat: Heartbeat) -> ProgressReply:
+        """Keep the lease, waiting up to ``heartbeat.wait_s`` for a cancel."""
+        path = f"/jobs/{_part(job_id)}/heartbeat"
+        return await self._send("POST", path, heartbeat, ProgressReply, wait_s=heartbeat.wait_s)
+
+    async def attempts(self, job_id: str) -> Attempts:
+        """Who tried a job, when, and how it ended."""
+        return await self._get(f"/jobs/{_part(job_id)}/attempts", Attempts)
 
     async def complete(self, job_id: str, complete: Complete, *, key: str | None = None) -> Ok:
         """End a claimed job with its result."""
@@ -392,9 +550,16 @@ class HubClient:
         task_id: str | None = None,
         limit: int = 100,
         after: str | None = None,
+        counts: bool = False,
+        positions: bool = False,
     ) -> Jobs:
-        """Jobs, newest first. ``after`` is the ``next`` of the page before."""
-        params = _some(sessionId=session_id, state=state, kind=kind, taskId=task_id, limit=limit, after=after)
+        """Jobs, newest first. ``after`` is the ``next`` of the page before; ``counts`` counts all by state,
+        ``positions`` says where the waiting ones of this page stand. ``state="failed"`` are the dead letters.
+        """
+        params = _some(
+            sessionId=session_id, state=state, kind=kind, taskId=task_id, limit=limit, after=after,
+            counts="true" if counts else None, positions="true" if positions else None,
+        )  # fmt: skip
         return await self._get("/jobs", Jobs, params)
 
     # --- workers ------------------------------------------------------------------------------------
@@ -415,9 +580,20 @@ class HubClient:
 
     # --- approvals ----------------------------------------------------------------------------------
 
-    async def approvals(self, *, state: str = "open", session_id: str | None = None) -> Approvals:
-        """Questions to a person. ``state=""`` gives all states."""
-        return await self._get("/approvals", Approvals, _some(state=state, sessionId=session_id))
+    async def approvals(
+        self,
+        *,
+        state: str = "open",
+        session_id: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        counts: bool = False,
+    ) -> Approvals:
+        """Questions to a person, newest first. ``state=""`` gives all states."""
+        params = _some(
+            state=state, sessionId=session_id, limit=limit, after=after, counts="true" if counts else None
+        )
+        return await self._get("/approvals", Approvals, params)
 
     async def approval(self, approval_id: str) -> Approval:
         """One question, with the exact action."""
@@ -517,9 +693,14 @@ class HubClient:
         state: str | None = None,
         job_id: str | None = None,
         limit: int = 100,
+        after: str | None = None,
+        counts: bool = False,
     ) -> Landings:
         """Landings, newest first."""
-        params = _some(sessionId=session_id, lane=lane, state=state, jobId=job_id, limit=limit)
+        params = _some(
+            sessionId=session_id, lane=lane, state=state, jobId=job_id, limit=limit, after=after,
+            counts="true" if counts else None,
+        )  # fmt: skip
         return await self._get("/landings", Landings, params)
 
     async def landing(self, landing_id: str) -> LandingReply:
@@ -529,6 +710,10 @@ class HubClient:
     async def move_landing(self, landing_id: str, move: MoveLanding, *, key: str | None = None) -> Landing:
         """One step of a landing, by the holder of its lane."""
         return await self._send("POST", f"/landings/{_part(landing_id)}/move", move, Landing, key)
+
+    async def move_landings(self, moves: MoveLandings, *, key: str | None = None) -> Moved:
+        """Several steps of one lane's landings in one transaction."""
+        return await self._send("POST", "/lanes/moves", moves, Moved, key)
 
     async def note_landing(self, landing_id: str, note: NoteLanding) -> Landing:
         """Facts about a landing, without a step."""
@@ -575,6 +760,22 @@ class HubClient:
     async def status(self) -> SystemStatus:
         """The hub's own state, in figures."""
         return await self._get("/system/status", SystemStatus)
+
+    async def ready(self) -> bool:
+        """Whether requests are of use now."""
+        try:
+            response = await self._http.get("/readyz", timeout=self._timeout_s)
+        except httpx.TransportError:
+            return False
+        return response.status_code == 200
+
+    async def metrics(self) -> str:
+        """The hub's figures as Prometheus text."""
+        return (await self._request("GET", "/metrics")).text
+
+    async def openapi(self) -> dict[str, Any]:
+        """The description of this interface."""
+        return await self._get("/openapi.json", dict[str, Any])
 
     async def tokens(self) -> Tokens:
         """All tokens, without their secrets."""
@@ -654,6 +855,24 @@ class _Teller:
         if self._on_state is not None and state != self._last:
             self._on_state(state)
         self._last = state
+
+
+async def _items(response: httpx.Response) -> AsyncIterator[Frame | Note]:
+    reader = FrameReader()
+    async for chunk in response.aiter_raw():
+        for item in reader.feed(chunk):
+            yield item
+
+
+class _OfSession(msgspec.Struct, rename="camel"):
+    session_id: str
+
+
+def _session_of(data: bytes) -> str:
+    try:
+        return msgspec.json.decode(data, type=_OfSession).session_id
+    except msgspec.DecodeError:
+        raise BrokenStream("a frame without a session") from None
 
 
 def _event(frame: Frame, session_id: str) -> Event:

@@ -31,7 +31,9 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     """A comment with a meaning: the stream stands at ``cursor``."""
 
     kind: Literal["live", "at"]
-    cursor: int
+    cursor: int = 0
+    cursors: dict[str, int] = {}
+    """By session, where the stream is of several."""
 
 
 class Reset(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -47,6 +49,8 @@ class Reset(Wire, frozen=True, kw_only=True, omit_defaults=False):
     cursor: int
     first: int
     epoch: str = ""
+    session_id: str = ""
+    """Which one, where the stream is of several."""
 
 
 class BrokenStream(Exception):
@@ -113,9 +117,21 @@ class FrameReader:
 
 def _note(line: bytes) -> Note | None:
     words = line[1:].split()
-    if len(words) == 2 and words[1].isdigit():
-        if words[0] == b"live":
-            return Note(kind="live", cursor=int(words[1]))
-        if words[0] == b"at":
-            return Note(kind="at", cursor=int(words[1]))
-    return None
+    if len(words) != 2 or words[0] not in (b"live", b"at"):
+        return None
+    kind: Literal["live", "at"] = "live" if words[0] == b"live" else "at"
+    if words[1].isdigit():
+        return Note(kind=kind, cursor=int(words[1]))
+    cursors = position(words[1])
+    return None if cursors is None else Note(kind=kind, cursors=cursors)
+
+
+def position(text: bytes) -> dict[str, int] | None:
+    """``a:120,b:7`` taken apart; ``None`` for what is no such thing."""
+    found = {}
+    for part in text.decode("utf-8", "replace").split(","):
+        name, _, cursor = part.rpartition(":")
+        if not (name and cursor.isascii() and cursor.isdigit()):
+            return None
+        found[name] = int(cursor)
+    return found

@@ -14,9 +14,11 @@ from msgspec.structs import replace
 from pushpals.protocol.approvals import Approval, ApprovalKind, action_hash, advance, canonical
 from pushpals.protocol.errors import Conflict, TooLarge, TooMany
 from pushpals.protocol.events import (
+    ApprovalDecided,
     ApprovalExpired,
     ApprovalRequired,
     ApprovalVoid,
+    Approved,
     ToolCall,
 )
 from pushpals.protocol.times import stamp
@@ -116,13 +118,45 @@ def open_for_tool_call(tx: Tx, session_id: str, call: ToolCall, now: datetime) -
 
 
 def void(tx: Tx, approval_id: str | None, reason: str, *, used: bool = False) -> None:
-    """What was asked is no longer what would happen. Ended approvals stay as they are; with ``used``, one that
+    """What was asked is no longer what would happen. Ended approvals stay as they are; with ``used``, one
+    that
     was used ends too, and with it whatever it keeps open."""
     approval = tx.get(Approval, approval_id) if approval_id else None
     if approval is None or approval.state not in ("open", "approved", *(("consumed",) if used else ())):
         return
     tx.put(replace(approval, state=advance(approval.state, "void"), reason=reason))
     tx.append(approval.session_id, ApprovalVoid(approval_id=approval.id, reason=reason), from_="hub")
+
+
+def carry(tx: Tx, approval: Approval, earlier: Approval, reason: str, now: datetime) -> Approval:
+    """Give the yes that ``earlier`` was given, in the name of who gave it."""
+    decided = replace(
+        approval,
+        state=advance(approval.state, "approve"),
+        decided_by=earlier.decided_by,
+        decided_at=stamp(now),
+        token_id=earlier.token_id,
+        device=earlier.device,
+        address=earlier.address,
+        reason=reason,
+        expires_at=earlier.expires_at,
+    )
+    tx.put(decided)
+    tx.append(approval.session_id, Approved(approval_id=approval.id), from_="hub")
+    tx.append(
+        approval.session_id,
+        ApprovalDecided(
+            approval_id=approval.id,
+            decision="approve",
+            by=earlier.decided_by or "",
+            token_id=earlier.token_id or "",
+            action_hash=approval.action_hash,
+            device=earlier.device,
+            reason=reason,
+        ),
+        from_="hub",
+    )
+    return decided
 
 
 def consume(tx: Tx, approval_id: str | None, landing_id: str) -> Approval:
@@ -140,7 +174,8 @@ def consume(tx: Tx, approval_id: str | None, landing_id: str) -> Approval:
 
 
 def void_for_job(tx: Tx, job_id: str, reason: str, *, ended: bool) -> None:
-    """An attempt is over: its questions are moot. A yes for the whole job outlives it unless the job ended."""
+    """An attempt is over: its questions are moot. A yes for the whole job outlives it unless the job
+    ended."""
     for approval in tx.find(Approval, job_id=job_id, state=("approved", "open")):
         if approval.scope == "session" or (approval.scope == "job" and not ended):
             continue

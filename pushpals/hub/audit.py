@@ -1,12 +1,15 @@
 """The audit trail's anchor: signed checkpoints in a file of their own, beside the database.
 
 Each session's events are a hash chain (:mod:`pushpals.store.chain`), which shows a change in the middle and
-nothing else: who rewrites all of it, or cuts its end, leaves a chain that is whole. So the heads of the chains
+nothing else: who rewrites all of it, or cuts its end, leaves a chain that is whole. So the heads of the
+chains
 are noted in an append-only file, one line each half minute in which something happened::
 
-    {"at": …, "events": …, "heads": {session: [cursor, digest]}, "key": …, "n": …, "prev": …, "v": …, "sig": …}
+    {"at": …, "events": …, "heads": {session: [cursor, digest]}, "key": …, "n": …, "prev": …, "v": …, "sig":
+    …}
 
-``heads`` are those that moved since the line before, ``prev`` is the SHA-256 of that line, ``sig`` the Ed25519
+``heads`` are those that moved since the line before, ``prev`` is the SHA-256 of that line, ``sig`` the
+Ed25519
 signature over everything else in canonical form. The private key is in a file that only the hub's user reads;
 the public one is exported with every export. A line that a crash cut short is followed by a whole one that
 does not count it.

@@ -11,7 +11,8 @@ from pushpals.store.base import Tx
 
 
 def given(tx: Tx, session: Session, wanted: Sequence[str] | None) -> list[str] | None:
-    """The capabilities of a new job. A buddy passes on a subset of the session's; an operator may give any."""
+    """The capabilities of a new job. A buddy passes on a subset of the session's; an operator may give
+    any."""
     if wanted is None:
         return session.capabilities
     if tx.actor.role != "operator" and session.capabilities is not None:

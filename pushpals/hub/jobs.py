@@ -584,8 +584,15 @@ def _release_dependents(tx: Tx, done: Job, now: datetime) -> None:
         if all(other is not None and other.state == "completed" for other in others):
             # From the job that it waited for it has the claim to be next in its session, too.
             due = turns.turn(tx, job.session_id, job.priority, parse_stamp(job.queued_at or job.created_at))
-            tx.put(replace(job, state=advance(job.state, "release"), due=due, queued_at=stamp(now),
-                           updated_at=stamp(now)))
+            tx.put(
+                replace(
+                    job,
+                    state=advance(job.state, "release"),
+                    due=due,
+                    queued_at=stamp(now),
+                    updated_at=stamp(now),
+                )
+            )
             _tell(
                 tx, job, JobRequeued(job_id=job.id, attempt=job.attempt, reason="what it waited for is done")
             )

@@ -18,13 +18,17 @@ from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import (
     CancelJob,
     LandingReply,
+    LandingStep,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
+    StepRefused,
     SubmitLanding,
 )
-from pushpals.protocol.errors import BadRequest, Conflict, LeaseLost, NotFound
-from pushpals.protocol.events import CheckFinished, Committed, LandingMoved
+from pushpals.protocol.errors import BadRequest, Conflict, LeaseLost, NotFound, PushPalsError
+from pushpals.protocol.events import CheckFinished, Committed, LandingMoved, OverlapFound
 from pushpals.protocol.ids import is_commit
 from pushpals.protocol.jobs import FileChange, Job
 from pushpals.protocol.landings import (
@@ -36,7 +40,8 @@ from pushpals.protocol.landings import (
     advance,
     lane_id,
 )
-from pushpals.protocol.times import stamp
+from pushpals.protocol.records import Repository
+from pushpals.protocol.times import parse_stamp, stamp
 from pushpals.store.base import Tx
 
 _AGENT_BRANCH = re.compile(r"agent/[a-z0-9][a-z0-9._-]{0,47}/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -52,14 +57,20 @@ def submit(tx: Tx, ask: SubmitLanding, now: datetime) -> LandingReply:
     session_of(tx, ask.session_id)
     _check(tx, ask)
     lane = lane_id(ask.repository, ask.target)
+    queue = tx.get(Lane, lane) or Lane(
+        id=lane, repository=ask.repository, branch=ask.target, since=stamp(now)
+    )
+    before = tx.find(Landing, lane=lane, branch=ask.branch, order=("-n",), limit=1)
     for other in tx.find(Landing, lane=lane, branch=ask.branch, state=UNFINISHED):
         if other.head == ask.head:
             return LandingReply(landing=other, approval=_approval(tx, other))
         if other.state == "pushing":
             raise Conflict(f"{other.id} is being pushed for this branch; wait for it", code="landing.pushing")
         _step(tx, other, "stale", now, cause="a newer head of the branch was submitted")
-    if tx.get(Lane, lane) is None:
-        tx.put(Lane(id=lane, repository=ask.repository, branch=ask.target, since=stamp(now)))
+    for wanted in ask.after:
+        visible(tx, wanted)
+    queue = replace(queue, submitted=queue.submitted + 1)
+    tx.put(queue)
     landing = Landing(
         id=tx.new_id("landing"),
         lane=lane,
@@ -78,9 +89,13 @@ def submit(tx: Tx, ask: SubmitLanding, now: datetime) -> LandingReply:
         patch=ask.patch,
         agent=ask.agent,
         requested_by=tx.actor.name,
+        asked_by=ask.asked_by,
         priority=ask.priority,
         fix=ask.fix,
         reverts=ask.reverts,
+        after=ask.after,
+        supersedes=before[0].id if before else None,
+        number=queue.submitted,
         files=ask.files,
         worker_evidence=ask.evidence,
         since=stamp(now),
@@ -109,17 +124,40 @@ def on_decision(tx: Tx, landing_id: str, approval: Approval, now: datetime) -> N
 
 def move(tx: Tx, ask: Of[MoveLanding], now: datetime) -> Landing:
     """One step of the machine, by the holder of the lane. A repeated step is answered as the first time."""
-    body = ask.body
     landing = visible(tx, ask.id)
-    lane = held_lane(tx, landing.lane, body.fence)
+    lane = held_lane(tx, landing.lane, ask.body.fence)
+    return _move(tx, landing, lane, ask.body, now)
+
+
+def move_all(tx: Tx, ask: MoveLandings, now: datetime) -> Moved:
+    """Several steps in order, in one transaction. What is refused leaves no trace and is named."""
+    lane = held_lane(tx, ask.lane, ask.fence)
+    now_at: dict[str, Landing] = {}
+    refused: list[StepRefused] = []
+    for step in ask.steps:
+        try:
+            landing = visible(tx, step.id)
+            if landing.lane != lane.id:
+                raise Conflict(f"{landing.id} is not in {lane.id}", code="landing.lane")
+            now_at[landing.id] = landing
+            now_at[landing.id] = _move(tx, landing, tx.get(Lane, lane.id) or lane, step, now)
+        except PushPalsError as error:
+            if ask.all_or_none:
+                raise
+            refused.append(StepRefused(id=step.id, code=error.code, message=error.message))
+    return Moved(items=list(now_at.values()), refused=refused)
+
+
+def _move(tx: Tx, landing: Landing, lane: Lane, body: MoveLanding, now: datetime) -> Landing:
+    """Everything that can refuse stands before the first write."""
     if landing.state == body.to and landing.state != body.expected:
         return landing
     if landing.state != body.expected:
         raise Conflict(
             f"this landing is {landing.state}, not {body.expected}", code="landing.state", state=landing.state
         )
-    if landing.state in ("submitted", "needs_approval") and body.to == "queued":
-        raise Conflict("only an approval queues a landing", code="landing.unapproved")
+    if body.to != landing.state:
+        advance(landing.state, body.to)
     changed = replace(
         landing,
         candidate=None if body.clear_candidate else body.candidate or landing.candidate,
@@ -130,14 +168,25 @@ def move(tx: Tx, ask: Of[MoveLanding], now: datetime) -> Landing:
         main_moved=landing.main_moved + body.main_moved,
         facts={**landing.facts, **body.facts},
     )
-    if body.to == "pushing":
-        _may_push(tx, changed, lane)
-    if body.to == "landed":
-        _has_landed(changed)
+    if isinstance(body, LandingStep):
+        changed = replace(changed, published=landing.published or body.published)
+    match body.to:
+        case "queued" if landing.state in ("submitted", "needs_approval"):
+            changed = _carried(tx, changed, lane, now)
+        case "pushing":
+            _may_push(tx, changed, lane)
+        case "landed":
+            _has_landed(tx, changed)
     for evidence in body.evidence:
         tx.append(
             landing.session_id, CheckFinished(evidence=evidence, landing_id=landing.id, job_id=landing.job_id)
         )
+    if isinstance(body, LandingStep):
+        changed = _overlapping(tx, changed, body)
+    if body.to == landing.state:
+        noted = replace(changed, updated_at=stamp(now))
+        tx.put(noted)
+        return noted
     done = _step(tx, changed, body.to, now, cause=body.cause, facts=body.facts)
     if done.state == "landed" and done.landed_commit:
         tx.put(replace(lane, head=done.landed_commit))
@@ -147,6 +196,25 @@ def move(tx: Tx, ask: Of[MoveLanding], now: datetime) -> Landing:
             correlation_id=done.task_id,
         )
     return done
+
+
+def _overlapping(tx: Tx, landing: Landing, step: LandingStep) -> Landing:
+    """Tell of each overlap once, and again when it becomes a conflict."""
+    known: dict[str, bool] = dict(landing.facts.get("overlaps", {}))
+    for overlap in step.overlaps:
+        if known.get(overlap.other) != overlap.conflict:
+            known[overlap.other] = overlap.conflict
+            tx.append(
+                landing.session_id,
+                OverlapFound(
+                    landing_id=landing.id,
+                    other_id=overlap.other,
+                    paths=overlap.paths,
+                    conflict=overlap.conflict,
+                ),
+                correlation_id=landing.task_id,
+            )
+    return replace(landing, facts={**landing.facts, "overlaps": known}) if step.overlaps else landing
 
 
 def note(tx: Tx, ask: Of[NoteLanding], now: datetime) -> Landing:
@@ -197,6 +265,10 @@ def retry(tx: Tx, ask: Of[Ok], now: datetime) -> LandingReply:
         state="submitted",
         approval_id=None,
         approved_by=None,
+        supersedes=None,
+        number=_next_number(tx, old.lane),
+        main_moved=0,
+        landed_commit=None,
         candidate=None,
         intent=None,
         evidence=[],
@@ -211,6 +283,14 @@ def retry(tx: Tx, ask: Of[Ok], now: datetime) -> LandingReply:
     )
     _tell(tx, again, "new", f"tried again after {old.state}", {"retries": old.id})
     return _ask_for_approval(tx, again, old.lane.rpartition(":")[0], now)
+
+
+def _next_number(tx: Tx, name: str) -> int:
+    lane = tx.get(Lane, name)
+    assert lane is not None
+    lane = replace(lane, submitted=lane.submitted + 1)
+    tx.put(lane)
+    return lane.submitted
 
 
 def visible(tx: Tx, landing_id: str) -> Landing:
@@ -310,14 +390,52 @@ def _may_push(tx: Tx, landing: Landing, lane: Lane) -> None:
         raise Conflict("the intent is for another commit", code="landing.intent_differs")
     if landing.intent.old != landing.candidate.base:
         raise Conflict("the intent starts from another base than was tested", code="landing.intent_differs")
-    if lane.mode in ("frozen", "paused") or (lane.mode == "red" and not landing.fix):
+    if lane.mode == "frozen" or (lane.mode == "red" and not landing.fix):
         raise Conflict(f"the queue is {lane.mode}: {lane.cause or 'no reason given'}", code="lane.closed")
+    repository = tx.get(Repository, lane.repository)
+    required = {check.name for check in (repository.checks if repository else []) if check.required}
+    latest = {
+        e.check: e.verdict
+        for e in landing.evidence
+        if e.tree == landing.candidate.tree and e.check in required
+    }
+    if bad := sorted(name for name, verdict in latest.items() if verdict != "passed"):
+        raise Conflict(f"{', '.join(bad)} did not pass on this tree", code="landing.not_green")
     approvals.consume(tx, landing.approval_id, landing.id)
 
 
-def _has_landed(landing: Landing) -> None:
+def _has_landed(tx: Tx, landing: Landing) -> None:
+    """By its own intent; or by one that was given up, whose record the pusher found on the remote."""
+    if landing.state == "prepared":
+        approval = _approval(tx, landing)
+        if approval is None or approval.state != "consumed" or not landing.landed_commit:
+            raise Conflict("nothing of this landing was ever pushed", code="landing.no_intent")
+        return
     if landing.intent is None or landing.landed_commit != landing.intent.new:
         raise Conflict("what landed must be what was intended", code="landing.intent_differs")
+
+
+def _carried(tx: Tx, landing: Landing, lane: Lane, now: datetime) -> Landing:
+    """A yes to an earlier head counts for this one, where a person has allowed it and the patch is the same.
+
+    The hub believes the holder of the lane that the patches are identical, as it believes it about checks.
+    """
+    old = tx.get(Landing, landing.supersedes) if landing.supersedes else None
+    was = _approval(tx, old) if old is not None else None
+    approval = _approval(tx, landing)
+    if (
+        not lane.carry_approval
+        or old is None
+        or old.approved_by is None
+        or was is None
+        or parse_stamp(was.expires_at) <= now
+        or approval is None
+        or approval.state != "open"
+        or not landing.facts.get("patchId")
+    ):
+        raise Conflict("only an approval queues a landing", code="landing.unapproved")
+    approvals.carry(tx, approval, was, f"carried over from {old.id}: the patch is identical", now)
+    return replace(landing, approved_by=old.approved_by)
 
 
 def _step(

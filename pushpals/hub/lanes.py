@@ -10,15 +10,18 @@ from msgspec.structs import replace
 
 from pushpals.protocol.commands import LaneWork, LeaseLane, SetLaneMode
 from pushpals.protocol.errors import Conflict, Forbidden, NotFound
-from pushpals.protocol.events import LaneChanged
+from pushpals.protocol.events import LaneChanged, Suggestion, Suggestions
 from pushpals.protocol.ids import SYSTEM_SESSION
 from pushpals.protocol.jobs import Wire
-from pushpals.protocol.landings import UNFINISHED, Landing, Lane, lane_id
+from pushpals.protocol.landings import UNFINISHED, Landing, Lane, lane_id, place
 from pushpals.protocol.times import stamp
 from pushpals.store.base import Tx
 
-HOLDER_MODES = frozenset({"red", "open"})
-"""What the holder may set: that main is red, and that it is not any more. The rest is a person's."""
+HOLDER_STEPS = frozenset({("open", "red"), ("red", "open"), ("red", "red"), ("draining", "paused")})
+"""What the holder may set: that main is red, that it is not any more, and that a drained queue is empty. The
+rest is a person's."""
+MAX_TOLD = 20
+"""At most so many sessions are told what would mend a red main."""
 
 
 class LeaseAsk(Wire, frozen=True, kw_only=True):
@@ -72,16 +75,58 @@ def set_mode(tx: Tx, ask: SetLaneMode, now: datetime) -> Lane:
             f"there is no queue {ask.lane!r}; `pushpals queue show` lists them", code="lane.unknown"
         )
     if tx.actor.role == "pusher":
-        if ask.mode not in HOLDER_MODES or lane.mode not in HOLDER_MODES:
+        if (lane.mode, ask.mode) not in HOLDER_STEPS or ask.carry_approval is not None:
             raise Forbidden("only a person pauses, freezes or reopens a queue", code="lane.role")
         if ask.fence != lane.fence:
             raise Conflict("this fence does not hold the lane", code="lease_lost", fence=lane.fence)
-    if lane.mode == ask.mode and lane.cause == ask.cause:
+    if ask.carry_approval is not None and ask.carry_approval != lane.carry_approval:
+        lane = replace(lane, carry_approval=ask.carry_approval)
+        tx.put(lane)
+    # A person who opens an open queue says: try again what is held.
+    if (
+        lane.mode == ask.mode
+        and lane.cause == ask.cause
+        and (ask.mode != "open" or ask.carry_approval is not None)
+    ):
         return lane
-    lane = replace(lane, mode=ask.mode, cause=ask.cause, since=stamp(now))
+    lane = replace(
+        lane,
+        mode=ask.mode,
+        cause=ask.cause,
+        since=stamp(now),
+        drain_to=lane.submitted if ask.mode == "draining" else 0,
+        facts={**lane.facts, "culprit": ask.culprit if ask.mode == "red" else None},
+    )
     tx.put(lane)
     _tell(tx, lane, ask.cause)
+    if ask.mode == "red" and ask.culprit:
+        _propose(tx, lane, ask.culprit)
     return lane
+
+
+def _propose(tx: Tx, lane: Lane, culprit: dict[str, str]) -> None:
+    """Say in each session that waits for this queue what would open it."""
+    commit, subject = culprit.get("commit", "")[:12], culprit.get("subject", "")[:100]
+    landing = tx.get(Landing, culprit["landing"]) if culprit.get("landing") else None
+    waiting = {x.session_id for x in tx.find(Landing, lane=lane.id, state=UNFINISHED)}
+    if landing is not None:
+        waiting.add(landing.session_id)
+        item = Suggestion(
+            id=f"revert-{landing.id}",
+            title=f"Take back what made {lane.branch} red: {subject}"[:200],
+            detail=f"undo landing {landing.id}",
+            effort="S",
+        )
+    else:
+        item = Suggestion(
+            id=f"revert-{commit}",
+            title=f"{lane.branch} is red since {commit} ({subject}), which did not land here"[:200],
+            detail=f"Revert {commit} on {lane.branch} by hand, or say what to fix; "
+            "a landing that is marked as a fix may land meanwhile.",
+            effort="S",
+        )
+    for session_id in sorted(waiting)[:MAX_TOLD]:
+        tx.append(session_id, Suggestions(items=[item]), from_="hub")
 
 
 def release(tx: Tx, ask: LaneRef, now: datetime) -> bool:
@@ -101,6 +146,7 @@ class LaneRef(Wire, frozen=True, kw_only=True):
 
 def work_of(tx: Tx, lane: Lane) -> LaneWork:
     landings = tx.find(Landing, lane=lane.id, state=UNFINISHED, order=("-rank", "n"))
+    landings.sort(key=lambda landing: (place(landing), landing.number))
     return LaneWork(lane=lane, landings=landings, version=version_of(lane, landings))
 
 
@@ -110,6 +156,8 @@ def version_of(lane: Lane, landings: list[Landing]) -> str:
         lane.mode,
         lane.cause,
         lane.fence,
+        lane.since,
+        lane.carry_approval,
         [(x.id, x.state, x.published, x.approval_id) for x in landings],
     ]
     return hashlib.sha256(msgspec.json.encode(seen)).hexdigest()[:16]

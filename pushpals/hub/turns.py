@@ -70,10 +70,11 @@ def choose(tx: Tx, eligible: Iterator[Job]) -> Job | None:
     in_session = tx.count(Job, "session_id", state="claimed")
     in_repository = tx.count(Job, "repository", state="claimed")
 
-    def busy(job: Job) -> tuple[int, int, int]:
+    def busy(job: Job) -> tuple[int, int]:
         repository = in_repository.get(job.repository, 0) if job.repository else 0
-        # A higher priority is never passed over for fairness.
-        return (-RANK[job.priority], repository, in_session.get(job.session_id, 0))
+        return (repository, in_session.get(job.session_id, 0))
+
+    # Of equals the first one, so that nothing but fairness changes the order.
 
     return min(window, key=busy)
 

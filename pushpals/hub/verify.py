@@ -18,7 +18,7 @@ Everything here is a function of bytes; reading a database or an export is the c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -57,6 +57,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     last: int
     head: bytes
+    first: int = 1
+    """Events before it may have lost their bodies; their links stay, and the chain goes on over them."""
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,12 +92,16 @@ def verify_all(
     histories: Iterable[tuple[History, Iterable[Row]]],
     checkpoints: bytes | None,
     public_key: str | None,
+    witnessed: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Verified:
-    """Everything, against everything. ``checkpoints`` is the content of the file, None if there is none."""
+    """Everything, against everything. ``checkpoints`` is the content of the file, None if there is none;
+    ``witnessed`` are heads that somebody else has seen: digest by cursor by session."""
     findings: list[Finding] = []
     anchors = Anchors()
     if checkpoints is not None:
         findings += read_anchors(checkpoints, public_key, anchors)
+    for session_id, heads_seen in (witnessed or {}).items():
+        anchors.by_session.setdefault(session_id, {}).update(heads_seen)
     total = unanchored = 0
     heads = hashlib.sha256()
     seen: set[str] = set()
@@ -135,7 +141,8 @@ def verify_history(
             kind: Damage = "missing" if row.seq > count + 1 else "edited"
             detail = f"events {count + 1} to {row.seq - 1} are gone" if kind == "missing" else "one is double"
             return [_finding(history, kind, count + 1, detail)], count, digest.hex()
-        following = link(digest, row.data)
+        erased = not row.data and row.h and row.seq < history.first
+        following = row.h if erased else link(digest, row.data)
         if row.h and following != row.h:
             return [_tell_apart(history, digest, row, ahead)], count, digest.hex()
         digest, count = following, row.seq

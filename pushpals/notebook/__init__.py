@@ -6,11 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pushpals.notebook.result import Result as Result
+    from pushpals.notebook.session import Hub as Hub
+    from pushpals.notebook.session import Session as Session
     from pushpals.notebook.widget import Console as Console
 
-_FROM = {"Console": "widget"}
+_FROM = {"Console": "widget", "Hub": "session", "Result": "result", "Session": "session"}
 
-__all__ = ["Console"]
+__all__ = ["Console", "Hub", "Result", "Session"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
 """What each role may do. The role comes from the token; there is no other way to a right.
 
-No process role can decide an approval, make a token or read another session than its work needs. A
-notebook's kernel runs code that agents may have written: it talks for its person, and decides nothing.
+No process role can decide an approval, make a token or read another session than its work needs. Neither
+can a ``notebook``: a person sits before it, but whatever runs in its cells holds its token, and a cell may
+have been written by the very agent whose change waits for a yes.
 """
 
 from __future__ import annotations

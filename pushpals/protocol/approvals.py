@@ -7,7 +7,8 @@
       ├────expire──▶ expired
       └────void────▶ void          (what would happen is no longer what was asked)
 
-A yes is for ``once``, or for as long as its ``job`` runs, or (network hosts only, at most eight hours) for the
+A yes is for ``once``, or for as long as its ``job`` runs, or (network hosts only, at most eight hours) for
+the
 ``session``. One for longer than once stays ``approved`` and answers later questions that it covers; each of
 those is an approval of its own, ``basis`` says what answered it, and each is used once.
 

@@ -13,6 +13,7 @@ import msgspec
 
 from pushpals.protocol.approvals import Approval, ApprovalKind, RememberedRule, RuleVerdict, Scope
 from pushpals.protocol.jobs import (
+    Attempt,
     Budget,
     ErrorClass,
     Evidence,
@@ -67,6 +68,27 @@ class PostMessage(Wire, frozen=True, kw_only=True):
     intent: str | None = None
     to: str | None = None
     client_id: str | None = None
+
+
+class Query(Wire, frozen=True, kw_only=True):
+    """``POST /query`` and ``POST /sessions/:id/query``: one SELECT over the documented views.
+
+    ``values`` are bound to ``:name``; ``limit`` is in rows, ``timeout_s`` in seconds.
+    """
+
+    sql: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
+    values: dict[str, str | int | float | bool | None] = {}
+    limit: int = 1_000
+    timeout_s: float = 5.0
+
+
+class Rows(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """The answer to a :class:`Query`. ``truncated``: there was more."""
+
+    columns: list[str]
+    rows: list[list[str | int | float | bool | None]]
+    truncated: bool = False
+    seconds: float = 0.0
 
 
 class Posted(Wire, frozen=True, kw_only=True, omit_defaults=False):
@@ -127,12 +149,11 @@ class Found(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
     items: list[Entry]
     next: int | None
-    indexed: int
-    """The search knows the history up to this cursor."""
 
 
 class ForkSession(Wire, frozen=True, kw_only=True):
-    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to ``cursor``."""
+    """``POST /sessions/:id/fork``: a new session that begins with this one's conversation up to
+    ``cursor``."""
 
     cursor: Annotated[int, msgspec.Meta(ge=0)]
     session_id: str | None = None
@@ -298,6 +319,12 @@ class Jobs(Wire, frozen=True, kw_only=True, omit_defaults=False):
     """With ``?counts=true``: how many of all that pass the filter are in each state."""
     positions: dict[str, int] | None = None
     """With ``?positions=true``: how many claimable jobs are ahead of each pending one of this page."""
+
+
+class Attempts(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """``GET /jobs/:id/attempts``: who tried it, when, and how it ended; oldest first."""
+
+    items: list[Attempt]
 
 
 # --- workers ----------------------------------------------------------------------------------------
@@ -497,6 +524,8 @@ class SubmitLanding(Wire, frozen=True, kw_only=True):
     priority: Priority = "normal"
     fix: bool = False
     reverts: str | None = None
+    after: Annotated[list[str], msgspec.Meta(max_length=50)] = []
+    asked_by: Annotated[str, msgspec.Meta(max_length=200)] = ""
     files: Annotated[list[FileChange], msgspec.Meta(max_length=5_000)] = []
     evidence: list[Evidence] = []
 
@@ -532,6 +561,51 @@ class MoveLanding(Wire, frozen=True, kw_only=True):
     conflict_paths: Annotated[list[str], msgspec.Meta(max_length=1_000)] | None = None
     main_moved: bool = False
     facts: dict[str, Any] = {}
+
+
+class Overlap(Wire, frozen=True, kw_only=True):
+    """Another unfinished landing that touches the same lines."""
+
+    other: str
+    paths: Annotated[list[str], msgspec.Meta(max_length=200)]
+    conflict: bool
+
+
+class LandingStep(MoveLanding, frozen=True, kw_only=True):
+    """One step of several; its own ``fence`` is not looked at. ``to`` as ``expected``: facts without a step."""
+
+    id: Name
+    fence: int = 0
+    published: bool = False
+    overlaps: Annotated[list[Overlap], msgspec.Meta(max_length=100)] = []
+
+
+class MoveLandings(Wire, frozen=True, kw_only=True):
+    """``POST /lanes/moves``: several steps of landings of one lane, in order, in one transaction.
+
+    A step that is refused is left out and named in the answer. With ``all_or_none`` the first one refuses
+    them all: so it is for what is going to be pushed together.
+    """
+
+    lane: Name
+    fence: int
+    steps: Annotated[list[LandingStep], msgspec.Meta(max_length=1_000)]
+    all_or_none: bool = False
+
+
+class StepRefused(Wire, frozen=True, kw_only=True):
+    """Why a step was not made."""
+
+    id: str
+    code: str
+    message: str
+
+
+class Moved(Wire, frozen=True, kw_only=True, omit_defaults=False):
+    """Every landing named, as it is now, once each."""
+
+    items: list[Landing]
+    refused: list[StepRefused] = []
 
 
 class NoteLanding(Wire, frozen=True, kw_only=True):
@@ -570,12 +644,19 @@ class LaneWork(Wire, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class SetLaneMode(Wire, frozen=True, kw_only=True):
-    """``POST /lanes/mode``, by an operator (or ``red`` and ``open`` by the holder, with its fence)."""
+    """``POST /lanes/mode``, by an operator; by the holder, with its fence: that main is ``red`` or not any
+    more, and that a queue that was being drained is empty (``paused``).
+
+    ``culprit`` names what made main red, if that is known: ``commit``, ``subject``, ``author`` and, if it
+    came through here, ``landing``. ``carry_approval`` is a person's to set.
+    """
 
     lane: Name
     mode: LaneMode
     cause: Reason | None = None
     fence: int | None = None
+    culprit: dict[str, str] | None = None
+    carry_approval: bool | None = None
 
 
 class Lanes(Wire, frozen=True, kw_only=True, omit_defaults=False):

@@ -496,6 +496,16 @@ class LandingMoved(Payload, frozen=True, kw_only=True):
     facts: dict[str, Any] | None = None
 
 
+class OverlapFound(Payload, frozen=True, kw_only=True):
+    """Two changes that are under way touch the same lines. ``conflict``: they do not merge as they are."""
+
+    TYPE = "overlap_found"
+    landing_id: str
+    other_id: str
+    paths: list[str]
+    conflict: bool
+
+
 class LaneChanged(Payload, frozen=True, kw_only=True):
     """The merge queue of a branch was paused, frozen, resumed, or learned a new head of main."""
 
@@ -526,6 +536,23 @@ class TokenChanged(Payload, frozen=True, kw_only=True):
     label: str | None = None
 
 
+class DataQueried(Payload, frozen=True, kw_only=True):
+    """Somebody asked the history in SQL. ``statement`` is redacted and cut, values are not kept.
+
+    ``seen`` are the sessions that the question could see; left out when it could see all.
+    """
+
+    TYPE = "data_queried"
+    by: str
+    token_id: str
+    statement: str
+    outcome: Literal["answered", "refused", "stopped"]
+    seen: list[str] | None = None
+    rows: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+
+
 ORIGINAL: tuple[type[Payload], ...] = (
     Message, AssistantMessage, Log, Error, Done, TaskCreated, TaskStarted, TaskProgress, TaskCompleted,
     TaskFailed, ToolCall, ToolResult, JobEnqueued, JobClaimed, JobCompleted, JobFailed, JobLog,
@@ -534,10 +561,29 @@ ORIGINAL: tuple[type[Payload], ...] = (
 )  # fmt: skip
 
 OURS: tuple[type[Payload], ...] = (
-    PlanMade, JobDeferred, JobRequeued, JobLeaseLost, JobCancelRequested, JobCancelled, JobBased,
-    CheckFinished, ArtifactStored, ApprovalDecided, ApprovalExpired, ApprovalVoid, ApprovalConsumed,
-    LandingMoved, LaneChanged, WorkerChanged, TokenChanged, RuleChanged, SandboxProbed, NetworkUsed,
-)  # fmt: skip
+    PlanMade,
+    JobDeferred,
+    JobRequeued,
+    JobLeaseLost,
+    JobCancelRequested,
+    JobCancelled,
+    JobBased,
+    CheckFinished,
+    ArtifactStored,
+    ApprovalDecided,
+    ApprovalExpired,
+    ApprovalVoid,
+    ApprovalConsumed,
+    LandingMoved,
+    OverlapFound,
+    LaneChanged,
+    WorkerChanged,
+    TokenChanged,
+    RuleChanged,
+    SandboxProbed,
+    NetworkUsed,
+    DataQueried,
+)
 
 PAYLOADS: dict[str, type[Payload]] = {payload.TYPE: payload for payload in (*ORIGINAL, *OURS)}
 

@@ -449,6 +449,15 @@ def _landing_moved(view: SessionView, event: e.Event, payload: e.LandingMoved) -
     return {"landings": _put_ended_last(view.landings, landing.id, landing)}
 
 
+def _overlap_found(view: SessionView, event: e.Event, payload: e.OverlapFound) -> Changes:
+    landing = view.landings.get(payload.landing_id)
+    if landing is None:
+        return {}
+    overlaps = {**landing.facts.get("overlaps", {}), payload.other_id: payload.conflict}
+    made = replace(landing, seen=event.cursor, facts={**landing.facts, "overlaps": overlaps})
+    return {"landings": {**view.landings, landing.id: made}}
+
+
 # --- who is there -----------------------------------------------------------------------------------
 
 
@@ -532,6 +541,7 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.ApprovalExpired: _approval_expired,
     e.ApprovalVoid: _approval_void,
     e.LandingMoved: _landing_moved,
+    e.OverlapFound: _overlap_found,
     e.LaneChanged: _lane_changed,
     e.WorkerChanged: _worker_changed,
     e.TokenChanged: _nothing,
@@ -539,5 +549,6 @@ FOLDS: dict[type[e.Payload], Callable[[SessionView, e.Event, Any], Changes]] = {
     e.RuleChanged: _nothing,
     e.SandboxProbed: _nothing,
     e.NetworkUsed: _nothing,
+    e.DataQueried: _nothing,
 }
 """One step per event type; a test sees to it that none is missing."""

@@ -36,7 +36,18 @@ STEPS: dict[LandingState, frozenset[LandingState]] = {
     "needs_approval": frozenset({"queued", "cancelled", "stale", "rejected"}),
     "queued": frozenset({"prepared", "held", "cancelled", "stale", "rejected", "failed", "needs_approval"}),
     "prepared": frozenset(
-        {"composed", "noop", "conflict", "rejected", "stale", "queued", "held", "cancelled", "failed"}
+        {
+            "composed",
+            "noop",
+            "conflict",
+            "rejected",
+            "stale",
+            "queued",
+            "held",
+            "cancelled",
+            "failed",
+            "landed",
+        }
     ),
     "composed": frozenset({"checking", "green", "queued", "held", "stale", "cancelled", "failed"}),
     "checking": frozenset({"green", "rejected", "queued", "held", "stale", "cancelled", "failed"}),
@@ -51,7 +62,13 @@ STEPS: dict[LandingState, frozenset[LandingState]] = {
     "cancelled": frozenset(),
     "failed": frozenset(),
 }
-"""A cancelled landing in ``pushing`` has lost: the remote decides, so there is no such step."""
+"""A cancelled landing in ``pushing`` has lost: the remote decides, so there is no such step. A landing that
+is taken up again may turn out to have landed: by a push whose sender died and whose intent was given up. Then
+its record is on the remote, and ``prepared`` leads to ``landed``."""
+
+AHEAD: dict[Priority, int] = {"interactive": 20, "normal": 8, "background": 0}
+"""How many earlier landings of the lowest priority one may overtake. Whoever waits is therefore overtaken by
+at most so many: a landing's place is the number it was given when it was submitted, less this."""
 
 
 def advance(state: LandingState, to: LandingState) -> LandingState:
@@ -81,6 +98,8 @@ class Intent(Wire, frozen=True, kw_only=True):
     commit: str
     """The landing's own commit: ``new`` or, in a batch, an ancestor of it."""
     record_ref: str
+    record_old: str | None = None
+    """Where the record stands, if the job landed before and was taken out by hand since."""
     batch: list[str] = []
     """Ids of all landings of the push. One that is missing must not be pushed along with the others."""
 
@@ -105,6 +124,8 @@ class Landing(Wire, frozen=True, kw_only=True):
     patch: str | None = None
     agent: str = ""
     requested_by: str = ""
+    asked_by: str = ""
+    """The person whose message led here, if one did."""
     approved_by: str | None = None
     approval_id: str | None = None
     priority: Priority = "normal"
@@ -112,6 +133,12 @@ class Landing(Wire, frozen=True, kw_only=True):
     """Lands even while main is red, if its union is green."""
     reverts: str | None = None
     """The landing that this one takes back."""
+    after: list[str] = []
+    """Ids of landings that have to land first."""
+    supersedes: str | None = None
+    """The landing of an earlier head of the same branch, whose place this one took."""
+    number: int = 0
+    """Which landing of its lane this is, counted from 1 in the order of their submission."""
     cause: str | None = None
     since: str = ""
     published: bool = False
@@ -149,7 +176,19 @@ class Lane(Wire, frozen=True, kw_only=True):
     lease_until: str | None = None
     head: str | None = None
     """Main as the pusher last saw it."""
+    submitted: int = 0
+    """How many landings were ever submitted to it."""
+    drain_to: int = 0
+    """While it is drained: the number of the last landing that may still land."""
+    carry_approval: bool = False
+    """Whether a yes counts for a new head of the same branch if its patch is identical."""
     facts: dict[str, Any] = {}
+    """What the holder reports: how checks behave, which landings touch the same lines, what made main red."""
+
+
+def place(landing: Landing) -> int:
+    """Where a landing stands in the queue; the lowest goes first."""
+    return landing.number - AHEAD[landing.priority]
 
 
 def lane_id(repository: str, branch: str) -> str:

@@ -98,6 +98,9 @@ async def landing_ask(desk: Desk, job: Job, result: JobResult) -> SubmitLanding 
         priority=job.priority,
         files=result.files[:5_000],
         evidence=result.evidence,
+        # What takes back the change that made main red may land while it is.
+        reverts=job.params.get("landing") if job.kind == "revert" else None,
+        fix=job.kind == "revert",
     )
 
 

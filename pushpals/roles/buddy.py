@@ -40,7 +40,8 @@ from pushpals.roles.writes import (
 READER = "buddy"
 UNHEARD = frozenset(
     {"log", "job_log", "tool_call", "tool_result", "agent_status", "status", "scan_result", "artifact_stored",
-     "check_finished", "worker_changed", "token_changed", "done"}
+     "check_finished", "worker_changed", "token_changed", "data_queried",
+     "done"}
 )  # fmt: skip
 """Most of all events, and nothing that the buddy decides by."""
 HEARD: tuple[str, ...] = tuple(name for name in PAYLOADS if name not in UNHEARD)

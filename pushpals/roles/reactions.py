@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from pushpals.protocol import events as e
 from pushpals.protocol.commands import Enqueue, Snapshot
 from pushpals.protocol.ids import is_commit
@@ -25,6 +27,7 @@ from pushpals.roles.desk import (
 )
 from pushpals.roles.intents import Land, Retry, Status, Stop
 from pushpals.roles.planner import Context, Plan, plan
+from pushpals.roles.undoing import undo, undo_asked
 from pushpals.roles.verdicts import assess
 from pushpals.roles.writes import (
     AnyWrite,
@@ -73,6 +76,10 @@ async def _delegated(
 async def _request(desk: Desk, view: SessionView, event: e.Event, text: str) -> tuple[str, list[AnyWrite]]:
     """What is said to a request, and all writes that belong to it."""
     snapshot = await desk.hub.snapshot(desk.session_id)
+    if (landing_id := undo_asked(text)) is not None:
+        undone = await undo(desk, view, event, landing_id, snapshot)
+        words_said = (write.payload for write in undone if isinstance(write, Post))
+        return next((p.text for p in words_said if isinstance(p, e.AssistantMessage)), ""), undone
     made = plan(text, _context(desk, view, snapshot))
     if made.action is None:
         return made.say, _planned(desk, event, made, snapshot)
@@ -183,6 +190,7 @@ async def _job_completed(
     if isinstance(ask, str):
         failed = e.TaskFailed(task_id=task_id, message=ask)
         return [say(ask, task_id=task_id), Post(slot="end", task_id=task_id, payload=failed)]
+    ask = replace(ask, asked_by=next((m.by for m in view.messages if m.id == job.message_id), ""))
     return [
         Submit(slot="landing", task_id=task_id, ask=ask),
         say(words.will_land(result, verdict, ask.target), task_id=task_id),

@@ -14,7 +14,7 @@ import logging
 from typing import Literal, Protocol
 
 from pushpals.client import Backoff
-from pushpals.protocol.commands import EventIn, Progress, ProgressReply
+from pushpals.protocol.commands import EventIn, Heartbeat, Progress, ProgressReply
 from pushpals.protocol.errors import LeaseLost, NotFound, PushPalsError, StorageFull
 from pushpals.protocol.events import Log
 from pushpals.protocol.jobs import Job
@@ -31,6 +31,8 @@ class ProgressHub(Protocol):
     """The part of the hub that this needs."""
 
     async def progress(self, job_id: str, progress: Progress) -> ProgressReply: ...
+
+    async def heartbeat(self, job_id: str, heartbeat: Heartbeat) -> ProgressReply: ...
 
 
 class Reporting:
@@ -55,9 +57,39 @@ class Reporting:
     async def run(self) -> None:
         """Send for ever."""
         await self._send_next()
-        while not self._decided("lost"):
-            await self._outbox.wait(self._lease_s / 3, GATHER_S)
-            await self._send_next()
+        listening = asyncio.create_task(self._listen(), name=f"{self._job.id}-listen")
+        try:
+            while not self._decided("lost"):
+                await self._outbox.wait(self._lease_s / 3, GATHER_S)
+                await self._send_next()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Hear of a cancel when it is asked for: a request is held at the hub, which answers at once then.
+
+        It is no report: whatever goes wrong here is left to those, which come every third of the lease.
+        """
+        failures = 0
+        while not self.verdict.done():
+            wait_s = min(30.0, self._lease_s / 3)
+            ask = Heartbeat(attempt=self._job.attempt, wait_s=wait_s)
+            until = asyncio.get_running_loop().time() + wait_s
+            try:
+                reply = await self._hub.heartbeat(self._job.id, ask)
+            except (LeaseLost, NotFound):
+                return
+            except PushPalsError as error:
+                failures += 1
+                await asyncio.sleep(self._backoff.wait_s(failures, error.retry_after))
+                continue
+            failures = 0
+            if reply.cancel:
+                self._decide("cancel")
+            else:
+                # A hub that does not hold requests is asked no more often than one that does.
+                await asyncio.sleep(max(0.0, until - asyncio.get_running_loop().time()))
 
     async def flush(self) -> None:
         """Send everything that waits now. Returns early when the lease is lost."""

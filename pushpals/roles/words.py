@@ -256,7 +256,7 @@ def _next_step(error_class: str | None) -> str:
         case "policy":
             return "A rule refused it, and a second try would end the same."
         case "conflict":
-            return "The base moved under it. Ask again, and it starts from the present main."
+            return "It does not fit where it starts from. Make it anew on the present main, and ask again."
         case _:
             return "`retry` runs it again; `pushpals log --job` shows everything it did."
 

@@ -17,6 +17,7 @@ from pushpals.protocol.commands import (
     Claim,
     Complete,
     Fail,
+    Heartbeat,
     Ok,
     Progress,
     ProgressReply,
@@ -37,6 +38,8 @@ class WorkerHub(Protocol):
 
     async def claim(self, claim: Claim) -> Job | None: ...
     async def progress(self, job_id: str, progress: Progress) -> ProgressReply: ...
+
+    async def heartbeat(self, job_id: str, heartbeat: Heartbeat) -> ProgressReply: ...
     async def complete(self, job_id: str, complete: Complete, *, key: str | None = None) -> Ok: ...
     async def fail(self, job_id: str, fail: Fail, *, key: str | None = None) -> Ok: ...
     async def register_worker(self, worker_id: str, worker: RegisterWorker) -> WorkerRecord: ...
@@ -79,7 +82,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's. A repository may tighten it, from the base commit of each job."""
     allow_unsandboxed: bool = False
     machine_is_the_sandbox: bool = False
-    """Whoever starts the worker vouches for the machine: without a sandbox, commands are judged as in one. They
+    """Whoever starts the worker vouches for the machine: without a sandbox, commands are judged as in one.
+    They
     are still marked ``none``. For containers made for one job, and for tests."""
     reprobe_jobs: int = 50
     """After so many jobs the sandbox is tried again."""

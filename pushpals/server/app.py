@@ -27,6 +27,7 @@ import pushpals
 from pushpals.hub import tokens
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import SYSTEM, Hub
+from pushpals.hub.retention import Retention
 from pushpals.hub.upkeep import Upkeep
 from pushpals.protocol.commands import NewToken, TokenMade
 from pushpals.protocol.ids import Ids, random_id
@@ -38,6 +39,9 @@ from pushpals.server.site import Options, Site
 from pushpals.store.base import OpenStore, Store
 
 PORT = 3001
+
+BACKLOG = 4_096
+"""Connections that may wait to be accepted: a crowd that lost its hub comes back at once."""
 
 SWITCH_S = 0.0002
 """How long a thread may keep the interpreter from the others, in seconds.
@@ -75,14 +79,22 @@ def make_app(site: Site) -> Application:
 class Service:
     """A running hub: store, upkeep, streams and port. Made by :func:`start_service`."""
 
-    def __init__(self, site: Site, store: Store, server: HTTPServer, url: str, port: int) -> None:
+    def __init__(
+        self,
+        site: Site,
+        store: Store,
+        server: HTTPServer,
+        url: str,
+        port: int,
+        retention: Retention | None = None,
+    ) -> None:
         self.site = site
         self.hub = site.hub
         self.feed = site.feed
         self.store = store
         self.url = url
         self.port = port
-        self.upkeep = Upkeep(site.hub)
+        self.upkeep = Upkeep(site.hub, retention)
         self._server = server
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,6 +105,7 @@ class Service:
         self._tasks.append(asyncio.create_task(self.site.streams.run(self._stopping), name="streams"))
         self._tasks.append(asyncio.create_task(self.site.notary.run(self._stopping), name="notary"))
         if upkeep:
+            self.site.upkeep = self.upkeep
             self._tasks.append(asyncio.create_task(self.upkeep.run(self._stopping), name="upkeep"))
 
     async def stop(self) -> None:
@@ -129,6 +142,7 @@ async def start_service(
     clock: Clock = utc_now,
     new_id: Ids = random_id,
     upkeep: bool = True,
+    retention: Retention | None = None,
     configure: Callable[[Options], Options] = lambda options: options,
 ) -> Service:
     """Open the store and serve it. ``port`` 0 takes any free one; ``certificate`` is (chain, key) in PEM.
@@ -147,7 +161,7 @@ async def start_service(
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         await asyncio.to_thread(context.load_cert_chain, *certificate)
-    sockets = bind_sockets(port, host)
+    sockets = bind_sockets(port, host, backlog=BACKLOG)
     port = sockets[0].getsockname()[1]
     scheme = "https" if context else "http"
     options = configure(
@@ -185,7 +199,7 @@ async def start_service(
     )
     server.add_sockets(sockets)
     shown = f"[{host}]" if ":" in host else host
-    service = Service(site, store, server, f"{scheme}://{shown}:{port}{prefix}", port)
+    service = Service(site, store, server, f"{scheme}://{shown}:{port}{prefix}", port, retention)
     service.start(upkeep=upkeep)
     return service
 

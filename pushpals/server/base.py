@@ -85,6 +85,8 @@ class Handler(RequestHandler):
 
     BODY: ClassVar[tuple[str, ...]] = ("application/json",)
     LANDING_PAGE: ClassVar[bool] = False
+    TICKETS: ClassVar[bool] = False
+    """Whether a ticket opens this, too."""
 
     def initialize(self, site: Site) -> None:
         self.site = site
@@ -144,6 +146,10 @@ class Handler(RequestHandler):
             if token is None:
                 raise Unauthenticated("this login has ended; log in again", code="login.ended")
             self.cookie = cookie
+        elif self.TICKETS and (ticket := self.get_query_argument("ticket", "")):
+            token = await self.site.auth.by_id(
+                self.site.tickets.use(ticket, self.path_args[0] or "", self.address)
+            )
         if token is None:
             raise Unauthenticated(f"who are you? {HELP}", code="token.missing")
         method = "cookie" if self.cookie is not None else "bearer"
@@ -402,6 +408,11 @@ class _NotAllowed(PushPalsError):
 def quiet_log(handler: RequestHandler) -> None:
     """The access log: never a query string, which may hold what should not be kept."""
     request: HTTPServerRequest = handler.request
+    site: Site | None = getattr(handler, "site", None)
+    if site is not None:
+        route = type(handler).__doc__ or ""
+        address = route.partition("``")[2].partition("``")[0] or type(handler).__name__
+        site.requests.note(f"{request.method} {address}", handler.get_status(), request.request_time())
     level = logging.WARNING if handler.get_status() >= 500 else logging.DEBUG
     _log.log(
         level,

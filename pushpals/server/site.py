@@ -15,10 +15,14 @@ from pushpals.hub.audit import Notary
 from pushpals.hub.feed import Feed
 from pushpals.hub.hub import Hub
 from pushpals.hub.pairing import Pairings
+from pushpals.hub.queries import Queries
+from pushpals.hub.upkeep import Upkeep
 from pushpals.server.auth import Auth
 from pushpals.server.blobs import Blobs
 from pushpals.server.login import Codes, Logins, Tries
+from pushpals.server.metrics import Requests
 from pushpals.server.rates import Rates
+from pushpals.server.tickets import Tickets
 
 if TYPE_CHECKING:
     from pushpals.server.live import Streams
@@ -84,9 +88,14 @@ class Site:
         self.logins = Logins(options.data_dir / "logins.json", hub.clock)
         self.codes = Codes(hub.clock)
         self.tries = Tries(monotonic)
+        self.tickets = Tickets(monotonic)
+        self.requests = Requests()
+        self.upkeep: Upkeep | None = None
+        """Set where upkeep runs, for probes to look at."""
         self.rates = Rates(options.events_per_s, options.events_burst, monotonic)
         self.pairings = Pairings(hub.clock)
         self.notary = Notary(options.data_dir / "audit", hub.store.reader, feed, hub.clock)
+        self.queries = Queries(hub)
         self.blobs = Blobs(options.data_dir / "artifacts", options.artifact_bytes)
         self.streams: Streams = Streams(self)
         self.stopping = False

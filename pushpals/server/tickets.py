@@ -50,7 +50,8 @@ class Tickets:
             or ticket.address != address
         ):
             raise Unauthenticated(
-                "this ticket is used, too old, or for another session; ask for a new one", code="ticket.invalid"
+                "this ticket is used, too old, or for another session; ask for a new one",
+                code="ticket.invalid",
             )
         return ticket.token_id
 

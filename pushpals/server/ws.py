@@ -92,6 +92,7 @@ class SocketStream(Stream):
 class Socket(Handler, WebSocketHandler):
     """``GET /sessions/:id/ws``"""
 
+    TICKETS = True
     _stream: SocketStream | None = None
     _task: asyncio.Task[None] | None = None
 

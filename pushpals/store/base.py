@@ -50,6 +50,7 @@ from pushpals.protocol.events import Event, Payload
 from pushpals.protocol.jobs import RANK, Attempt, Job, Wire
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Actor, Mark, Repository, Session, StoredArtifact, Token, Worker
+from pushpals.store.asking import Answer, Question
 
 R = TypeVar("R", bound=Wire)
 T = TypeVar("T")
@@ -364,6 +365,15 @@ class Store(Protocol):
 
     async def check(self) -> list[str]:
         """What is wrong with the stored facts; an empty list means nothing is."""
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """Answer a question in SQL over the documented views, away from the writer and the reader.
+
+        A caller that is cancelled ends its question. Raises :class:`~pushpals.store.asking.AskRefused`,
+        :class:`~pushpals.store.asking.AskStopped`, and :class:`~pushpals.store.asking.AskUnsupported`
+        where facts are not kept in SQL.
+        """
         ...
 
     async def close(self) -> None:

@@ -23,6 +23,7 @@ from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import Job, Wire
 from pushpals.protocol.records import Actor, Session
 from pushpals.store import codec, words
+from pushpals.store.asking import Answer, AskUnsupported, Question
 from pushpals.store.base import (
     ANSWERS_KEPT_S,
     DEFAULT_WEIGHT,
@@ -380,6 +381,13 @@ class MemoryStore:
         ]
         with target.open("xb") as file:
             file.writelines(line + b"\n" for line in lines)
+
+    async def ask(self, question: Question) -> Answer:
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        raise AskUnsupported(
+            "this hub keeps its history in memory, where SQL cannot reach it; run it on SQLite"
+        )
 
     async def check(self) -> list[str]:
         if self._closed:

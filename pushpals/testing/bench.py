@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
-from pushpals.hub import leasing
+from pushpals.hub import leasing, sessions
 from pushpals.hub.hub import Hub
 from pushpals.hub.upkeep import Upkeep
-from pushpals.protocol.commands import Claim
+from pushpals.protocol.commands import Claim, CreateSession
 from pushpals.protocol.events import Event
+from pushpals.protocol.ids import Ids
 from pushpals.protocol.jobs import Job
 from pushpals.protocol.records import Actor
 from pushpals.protocol.wire import read_event
 from pushpals.store.base import Store, StoredEvent
-from pushpals.testing.clock import ManualClock
+from pushpals.store.memory import open_store
+from pushpals.testing.clock import CountedIds, ManualClock
 
 OPERATOR = Actor(role="operator", token_id="op", label="ada", device="laptop")
 BUDDY = Actor(role="buddy", token_id="bu", label="remote")
@@ -46,3 +50,15 @@ class Bench:
 
     def types(self, session_id: str = "dev") -> list[str]:
         return [event.type for event in self.events(session_id)]
+
+
+@contextlib.asynccontextmanager
+async def open_bench(ids: Ids | None = None) -> AsyncIterator[Bench]:
+    """A bench over the store in memory, with the session ``dev``."""
+    published: list[StoredEvent] = []
+    store = await open_store(None, on_commit=published.extend, new_id=ids or CountedIds())
+    bench = Bench(store, ManualClock(), published)
+    await bench.hub.start()
+    await bench.run(sessions.create, CreateSession(session_id="dev"))
+    yield bench
+    await store.close()

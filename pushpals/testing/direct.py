@@ -40,13 +40,17 @@ from pushpals.protocol.commands import (
     Enqueued,
     Entry,
     Fail,
+    Heartbeat,
     History,
     JobReply,
     Jobs,
     LandingReply,
+    Landings,
     LaneWork,
     LeaseLane,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
     Posted,
@@ -144,6 +148,9 @@ class DirectHub:
     async def progress(self, job_id: str, body: Progress) -> ProgressReply:
         return await leasing.progress(self.hub, Of(id=job_id, body=body), actor=self.actor)
 
+    async def heartbeat(self, job_id: str, body: Heartbeat) -> ProgressReply:
+        return await leasing.heartbeat(self.hub, Of(id=job_id, body=body), actor=self.actor)
+
     async def complete(self, job_id: str, body: Complete, *, key: str | None = None) -> Ok:
         return await leasing.complete(self.hub, Of(id=job_id, body=body), actor=self.actor, key=key)
 
@@ -196,7 +203,7 @@ class DirectHub:
         session_id: str | None = None,
         job_id: str | None = None,
     ) -> StoredArtifact:
-        raw = data if isinstance(data, bytes) else data.read_bytes()
+        raw = data if isinstance(data, bytes) else await asyncio.to_thread(data.read_bytes)
         sha256 = hashlib.sha256(raw).hexdigest()
         self.blobs[sha256] = raw
         stored = artifacts.Stored(
@@ -212,11 +219,28 @@ class DirectHub:
     async def submit_landing(self, ask: SubmitLanding, *, key: str | None = None) -> LandingReply:
         return await self._run(landings.submit, ask, key, LandingReply)  # type: ignore[no-any-return]
 
+    async def landings(
+        self,
+        *,
+        session_id: str | None = None,
+        lane: str | None = None,
+        state: str | None = None,
+        job_id: str | None = None,
+        limit: int = 100,
+    ) -> Landings:
+        where = {"session_id": session_id, "lane": lane, "state": state, "job_id": job_id}
+        chosen: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+        items = await self.hub.store.reader.find(Landing, order=("-n",), limit=limit, **chosen)
+        return Landings(items=items)
+
     async def landing(self, landing_id: str) -> LandingReply:
         return LandingReply(landing=await self._get(Landing, landing_id))
 
     async def move_landing(self, landing_id: str, body: MoveLanding, *, key: str | None = None) -> Landing:
         return await self._run(landings.move, Of(id=landing_id, body=body), key, Landing)  # type: ignore[no-any-return]
+
+    async def move_landings(self, body: MoveLandings, *, key: str | None = None) -> Moved:
+        return await self._run(landings.move_all, body, key, Moved)  # type: ignore[no-any-return]
 
     async def note_landing(self, landing_id: str, body: NoteLanding) -> Landing:
         return await self._run(landings.note, Of(id=landing_id, body=body))  # type: ignore[no-any-return]

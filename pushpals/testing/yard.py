@@ -25,7 +25,7 @@ from pushpals.testing.repos import Content, Repository
 from pushpals.work.git.remotes import parse_remote
 from pushpals.work.git.repo import BareRepo
 
-PUSHES = frozenset({"push", "fetch", "ls_remote", "commit_tree", "set_ref"})
+PUSHES = frozenset({"push", "fetch", "ls_remote", "set_ref"})
 """What a pusher does to repositories that a death can fall before or after."""
 TESTS = CheckSpec(name="tests", argv=["tests"])
 
@@ -51,7 +51,7 @@ class FileChecks:
         self.runs.append(commit)
         if self.during is not None:
             self.during(commit)
-        names = {entry.path for entry in await self._repo.tree_entries(commit)}
+        names = {entry.path for entry in await self._repo.tree_entries(commit, sizes=False)}
         bad = any(name.startswith("BAD") for name in names) or {"CLASH-a", "CLASH-b"} <= names
         bad = bad or len(self.runs) in self.flaky
         return Evidence(
@@ -90,7 +90,14 @@ class PusherYard:
         repo = await BareRepo.init(root / "pusher" / "pusher.git")
         yield cls(bench, root, repo)
 
-    def pusher(self, holder: str = "pusher-1", max_batch: int = 64, life: Life | None = None) -> SerialPusher:
+    def pusher(
+        self,
+        holder: str = "pusher-1",
+        max_batch: int = 64,
+        life: Life | None = None,
+        slots: int = 1,
+        **settings_: Any,
+    ) -> SerialPusher:
         """A (new) pusher process, as far as the hub can tell; with ``life``, one that dies."""
         settings = PusherSettings(
             repository="demo",
@@ -100,6 +107,8 @@ class PusherYard:
             holder=holder,
             wait_s=0.0,
             max_batch=max_batch,
+            slots=slots,
+            **settings_,
         )
         hub: Any = DirectHub(self.bench.hub, PUSHER)
         repo: Any = self.repo
@@ -126,7 +135,8 @@ class PusherYard:
         branch, head = self.branch(files)
         fields = {
             "session_id": "dev", "repository": "demo", "target": "main", "head": head,
-            "base": self.person.git("rev-parse", "main"), "branch": branch, "title": f"Change {branch}", **changes,
+            "base": self.person.git("rev-parse", "main"), "branch": branch,
+            "title": f"Change {branch}", **changes,
         }  # fmt: skip
         reply = await self.bench.run(landings.submit, SubmitLanding(**fields), BUDDY)  # type: ignore[arg-type]
         if approve:

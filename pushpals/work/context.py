@@ -18,6 +18,7 @@ from pushpals.protocol.times import Clock
 from pushpals.work.checks import BadConfig, Detected, Files, detect, pick
 from pushpals.work.commit_files import files_at
 from pushpals.work.executors.base import Limits, Mount
+from pushpals.work.git.names import Sha
 from pushpals.work.git.repo import BareRepo
 from pushpals.work.git.runner import Identity
 from pushpals.work.kind import JobFailure
@@ -231,6 +232,26 @@ class JobContext:
         from pushpals.work.propose import propose
 
         return await propose(self, title=title, summary=summary, body=body, output=dict(output or {}))
+
+    async def propose_commit(
+        self, commit: Sha, tree: Sha, *, title: str, summary: str, output: Mapping[str, Any] | None = None
+    ) -> JobResult:
+        """End a changing job with a commit that was made from commits, on the base, without the workspace."""
+        from pushpals.work.git.judge import ChangeLimits, judge_change
+        from pushpals.work.propose import offer, refused
+
+        files = await self.repo.changed_files(self.base, commit)
+        budget = self.job.budget
+        limits = ChangeLimits(files=budget.changed_files, total_bytes=budget.changed_bytes)
+        if refusals := await judge_change(self.repo, files, commit, limits=limits):
+            raise refused(refusals)
+        return await offer(self, commit, tree, files, title=title, summary=summary, output=dict(output or {}))
+
+    def message(self, title: str, body: str = "") -> str:
+        """The message of a commit of this job."""
+        from pushpals.work.propose import message_of
+
+        return message_of(self, title, body)
 
     def _remember(self, spec: CheckSpec, checked: Checked) -> None:
         if checked.evidence.verdict in ("passed", "failed"):

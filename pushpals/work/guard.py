@@ -121,7 +121,8 @@ class Guard:
         trusts_machine: bool = False,
         waiting: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        """``trusts_machine``: whoever started this says that the machine itself is the sandbox, so that commands
+        """``trusts_machine``: whoever started this says that the machine itself is the sandbox, so that
+        commands
         are judged as in one. ``waiting`` is held while a person is waited for: that time is not the job's."""
         self.policy = policy
         self.level = level
@@ -161,7 +162,8 @@ class Guard:
         return Judged(action=action, decision=decision, plain=plain)
 
     async def admit(self, place: Place, asked: Asked, judged: Judged) -> Approval | None:
-        """Return when the command may run, now: with the approval if one was needed. Raises CommandRefused."""
+        """Return when the command may run, now: with the approval if one was needed. Raises
+        CommandRefused."""
         match judged.decision.decision:
             case "deny":
                 raise CommandRefused(judged.decision.reasons)

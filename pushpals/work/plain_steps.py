@@ -1,8 +1,10 @@
 """Runs inside the sandbox: a plain script from its parsed form, without a shell.
 
 Started as ``python -I -S -c SOURCE ROOT PLAN``. ``PLAN`` is the JSON of what the policy judged
-(:mod:`pushpals.policy.plain`): pipelines with a connector, steps with an argument list and redirections. Every
-program starts from its list; nothing is expanded, looked up or interpreted on the way. ``cd`` is emulated, and
+(:mod:`pushpals.policy.plain`): pipelines with a connector, steps with an argument list and redirections.
+Every
+program starts from its list; nothing is expanded, looked up or interpreted on the way. ``cd`` is emulated,
+and
 leads to real directories below ``ROOT`` only.
 
 No import beyond the standard library, since the sandbox shows nothing else.

@@ -24,7 +24,7 @@ from pushpals.protocol.events import CheckFinished, Committed, DiffReady
 from pushpals.protocol.jobs import CheckSpec, Evidence, FileChange, JobResult
 from pushpals.work.git.changes import ChangedFile
 from pushpals.work.git.judge import ChangeLimits
-from pushpals.work.git.names import show_path
+from pushpals.work.git.names import Sha, show_path
 from pushpals.work.git.tree_rules import Refusal
 from pushpals.work.kind import JobFailure
 from pushpals.work.landing.message import strip_reserved
@@ -57,16 +57,38 @@ async def propose(
     """Commit the workspace as it is and find out what the change is worth. Raises :class:`JobFailure`."""
     job = ctx.job
     snapshot = await ctx.workspace.snapshot(
-        message=_message(ctx, title, body),
+        message=message_of(ctx, title, body),
         author=ctx.author(),
         limits=ChangeLimits(files=job.budget.changed_files, total_bytes=job.budget.changed_bytes),
     )
     if isinstance(snapshot, SnapshotRefused):
-        raise _refused(snapshot.refusals)
+        raise refused(snapshot.refusals)
     if snapshot.commit is None:
         return JobResult(summary=f"{summary} Nothing to change.", base=ctx.base, output=output)
-    head, tree = snapshot.commit, snapshot.tree
-    stray = outside((path for file in snapshot.files for path in file.paths), job.paths)
+    return await offer(
+        ctx,
+        snapshot.commit,
+        snapshot.tree,
+        snapshot.files,
+        title=title,
+        summary=summary,
+        output=output,
+    )
+
+
+async def offer(
+    ctx: JobContext,
+    head: Sha,
+    tree: Sha,
+    files: Sequence[ChangedFile],
+    *,
+    title: str,
+    summary: str,
+    output: dict[str, Any],
+) -> JobResult:
+    """A commit on the base that exists, as a job's result: judged, shown, checked."""
+    job = ctx.job
+    stray = outside((path for file in files for path in file.paths), job.paths)
     if stray:
         named = ", ".join(show_path(path) for path in stray[:5])
         raise JobFailure(
@@ -78,7 +100,7 @@ async def propose(
     whole = await ctx.repo.diff_text(ctx.base, head, limit_bytes=PATCH_BYTES)
     if whole.truncated:
         raise JobFailure(f"the diff is larger than {PATCH_BYTES} bytes", error_class="policy")
-    findings = await _secrets(ctx, snapshot.files, whole.text)
+    findings = await _secrets(ctx, files, whole.text)
     if findings:
         raise _secret_found(findings)
 
@@ -86,7 +108,7 @@ async def propose(
     if branch is None:
         raise JobFailure(f"the branch of {job.id} is held by another commit", error_class="conflict")
     bundle = await ctx.repo.bundle_create(head, ctx.base, ref=branch.ref)
-    stat = diff_stat(snapshot.files)
+    stat = diff_stat(files)
     patch_sha = await ctx.store(whole.text, kind="patch", media_type="text/x-diff; charset=utf-8")
     bundle_sha = await ctx.store(bundle, kind="bundle", media_type="application/x-git-bundle")
     ctx.tell(DiffReady(unified_diff=_shown(ctx, whole.text), diff_stat=stat, branch=branch.short))
@@ -103,7 +125,7 @@ async def propose(
         bundle=bundle_sha,
         patch=patch_sha,
         diff_stat=stat,
-        files=[file_change(file) for file in snapshot.files[:FILES_LISTED]],
+        files=[file_change(file) for file in files[:FILES_LISTED]],
         evidence=evidence,
         artifacts=[
             {"kind": "patch", "uri": f"artifact:{patch_sha}"},
@@ -224,7 +246,7 @@ def _secret_found(findings: Sequence[Finding]) -> JobFailure:
     )
 
 
-def _refused(refusals: Sequence[Refusal]) -> JobFailure:
+def refused(refusals: Sequence[Refusal]) -> JobFailure:
     first = refusals[0]
     where = f"{first.path}: " if first.path else ""
     return JobFailure(
@@ -241,7 +263,7 @@ def _shown(ctx: JobContext, diff: bytes) -> str:
     return ctx.tools.hide(text)
 
 
-def _message(ctx: JobContext, title: str, body: str) -> str:
+def message_of(ctx: JobContext, title: str, body: str) -> str:
     lines = [" ".join(ctx.tools.redact(title).split())[:120], ""]
     # The gates refuse a branch whose commits carry trailers that only a landing may write.
     if words := strip_reserved(ctx.tools.redact(body)):

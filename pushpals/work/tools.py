@@ -5,7 +5,8 @@
     call ─▶ policy ─▶ tool_call event ─▶ (a person) ─▶ executor ─▶ decode ─▶ clean ─▶ redact ─▶ lines
               └─ no ─────────────────────────┴─▶ tool_result with the codes            └─▶ tool_result
 
-Nothing runs that the :class:`~pushpals.work.guard.Guard` has not judged, in exactly the form that was judged: an
+Nothing runs that the :class:`~pushpals.work.guard.Guard` has not judged, in exactly the form that was
+judged: an
 argument list as it is; a script that needs no shell from its parsed form; any other script by ``bash`` with
 neither profile nor start-up files.
 
@@ -61,7 +62,8 @@ class Shelf(Protocol):
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One command. ``tool`` is what people see as its name; ``quiet`` output is no log line.
 
-    It is either ``argv`` or ``script``. ``env`` is part of what is judged, ``own_env`` is the worker's own doing.
+    It is either ``argv`` or ``script``. ``env`` is part of what is judged, ``own_env`` is the worker's own
+    doing.
     ``network`` is what the operator's configuration lets it reach.
     """
 

@@ -2,7 +2,8 @@
 
 The tree and the private git directory, every name, type, permission and content, ignored files too: a build
 output that git does not look at can change what runs as well as a source file. Nothing is followed and no git
-is asked, since git would obey what it finds. Objects of the private git directory are left out: they are named
+is asked, since git would obey what it finds. Objects of the private git directory are left out: they are
+named
 by their content, and a changed reference to them shows.
 """
 

@@ -11,7 +11,8 @@ from pushpals.testing.site import RunningSite
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("/?plain", FILES["index.html"]), *((f"/page/{name}", kind) for name, kind in FILES.items())]
+    ("path", "kind"),
+    [("/?plain", FILES["index.html"]), *((f"/page/{name}", kind) for name, kind in FILES.items())],
 )
 async def test_the_page_is_open_and_comes_with_its_policy(site: RunningSite, path: str, kind: str) -> None:
     answer = await (await site.http(None)).get(path)
@@ -21,7 +22,9 @@ async def test_the_page_is_open_and_comes_with_its_policy(site: RunningSite, pat
     assert answer.content
 
 
-async def test_the_console_is_served_where_it_is_built_and_the_plain_page_elsewhere(site: RunningSite) -> None:
+async def test_the_console_is_served_where_it_is_built_and_the_plain_page_elsewhere(
+    site: RunningSite,
+) -> None:
     client = await site.http(None)
     answer = await client.get("/")
     assert answer.status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from pushpals.client import Backoff, HubClient
+from pushpals.protocol import wire
 from pushpals.protocol.commands import (
     AskApproval,
     Claim,
@@ -19,9 +21,11 @@ from pushpals.protocol.commands import (
     Decide,
     Enqueue,
     Fail,
+    Heartbeat,
     LeaseLane,
     MakeRule,
     MoveLanding,
+    MoveLandings,
     NewToken,
     NoteLanding,
     PairDevice,
@@ -35,6 +39,7 @@ from pushpals.protocol.commands import (
 from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.events import Done
 from pushpals.protocol.records import Repository
+from pushpals.server.openapi import OPERATIONS, document
 from pushpals.server.routes import Route, pattern, routes
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
@@ -63,11 +68,15 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "revoke_rule": ("r",),
     "get_artifact": ("0" * 64,), "submit_landing": (LANDING,), "landings": (), "landing": ("l",),
     "move_landing": ("l", MoveLanding(fence=1, expected="queued", to="prepared")),
+    "move_landings": (MoveLandings(lane="r:main", fence=1, steps=[]),),
     "note_landing": ("l", NoteLanding(fence=1)), "cancel_landing": ("l",), "retry_landing": ("l",),
     "lease_lane": (LEASE,), "set_lane_mode": (SetLaneMode(lane="r:main", mode="paused"),), "lanes": (),
     "put_repository": (Repository(id="r", name="r", upstream="u", branch="main"),), "repository": ("r",),
     "repositories": (), "status": (), "tokens": (), "new_token": (NewToken(role="viewer"),),
-    "revoke_token": ("t",), "put_artifact": (b"data",),
+    "query": ("SELECT 1",), "query_session": ("s", "SELECT 1"), "revoke_token": ("t",), "put_artifact": (b"data",),
+    "post_all": ("s", []), "follow_many": (["s"],), "search": ("s", "words"), "fork": ("s", 1),
+    "prune": ("s", 2), "ticket": ("s",), "heartbeat": ("j", Heartbeat(attempt=1)), "attempts": ("j",),
+    "ready": (), "metrics": (), "openapi": (),
 }  # fmt: skip
 
 
@@ -106,7 +115,7 @@ async def test_every_route_has_a_client_method_and_every_method_a_route() -> Non
         options = {"kind": "file"} if name == "put_artifact" else {}
         try:
             called = getattr(client, name)(*arguments, **options)
-            await (anext(called) if name == "follow" else called)
+            await (anext(called) if name in ("follow", "follow_many") else called)
         except PushPalsError:
             pass
     await client.close()
@@ -126,3 +135,20 @@ def test_the_reference_names_the_right_that_a_route_needs(route: Route) -> None:
     match = re.search(r"^Right: (.+)$", section, re.MULTILINE)
     assert match is not None
     assert match.group(1) == " or ".join(f"`{right}`" for right in route.rights)
+
+
+def test_the_openapi_document_in_the_docs_is_the_one_that_is_served() -> None:
+    kept = json.loads((REFERENCE.parent / "openapi.json").read_text())
+    assert kept == json.loads(wire.encode(document(""))), "run `make docs`"
+
+
+def test_every_route_is_an_operation() -> None:
+    assert set(OPERATIONS) == {f"{route.method} {route.path}" for route in routes()}
+
+
+def test_every_schema_that_is_named_is_there() -> None:
+    found = document("")
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(found)))
+    assert named <= set(found["components"]["schemas"])
+    ids = [op["operationId"] for path in found["paths"].values() for op in path.values()]
+    assert len(ids) == len(set(ids))

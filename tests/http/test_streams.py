@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from msgspec.structs import replace
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
@@ -22,7 +21,6 @@ from pushpals.hub.of import Of
 from pushpals.protocol.commands import Ok
 from pushpals.protocol.errors import NotFound, TooMany, Unauthenticated
 from pushpals.protocol.events import Event, Log
-from pushpals.protocol.records import Session
 from pushpals.store.sqlite import open_store as open_sqlite
 from pushpals.testing.raw import connect, request, status
 from pushpals.testing.site import RunningSite

@@ -101,7 +101,10 @@ async def check_the_books(stack: Stack, hub: HubClient, watcher: Watcher, loops:
     }  # fmt: skip
     merges = stack.upstream.git("rev-list", "--first-parent", "main").splitlines()
     assert len(merges) == loops + 1
-    assert {landing.landed_commit for landing in landings} == set(merges[:-1])
+    # Landings of one batch were tested, and so landed, as its last commit; each has a record of its own.
+    assert {landing.landed_commit for landing in landings} <= set(merges[:-1])
+    records = {job.id: stack.upstream.sha(f"refs/pushpals/landed/{job.id}") for job in jobs}
+    assert sorted(records.values()) == sorted(merges[:-1])
 
     told = Counter((frame.type, frame.payload.get("jobId")) for frame in watcher.frames)
     for job in jobs:
@@ -137,7 +140,9 @@ async def test_killed_by_sigkill_the_loop_lands_once(start: Start, part: str, po
 
 
 @pytest.mark.timeout(400)
-async def test_workers_killed_with_a_job_in_their_hands_leave_it_to_another_attempt(start: Start) -> None:
+async def test_defect_10_workers_killed_with_a_job_in_their_hands_leave_it_to_another_attempt(
+    start: Start,
+) -> None:
     points = ["claim", "job runs", "diff"]
     async with start(workers=3) as stack:
         async with stack.client() as hub, stack.watch() as watcher:

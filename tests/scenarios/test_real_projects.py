@@ -58,10 +58,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PROJECTS = (
-    # Its configuration makes errors of warnings that today's pytest has and its own did not.
+    # Its configuration makes errors of warnings that today's pytest has and its own did not; its tests of
+    # pagers race with a `cat`, and lose now and then on a loaded machine, whatever the change.
     Project(
         name="click", version="8.2.1", module="src/click/globals.py", tests=600, quick=True,
-        command="pytest -q -W default",
+        command="pytest -q -W default --deselect tests/test_utils.py::test_echo_via_pager",
         sha256="27c491cc05d968d271d5a1db13e3b5a184636d9d930f148c50b038f0d0646202",
     ),
     Project(

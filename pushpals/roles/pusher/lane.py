@@ -11,23 +11,102 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from pushpals.client import HubClient
-from pushpals.protocol.commands import LaneWork, LeaseLane, MoveLanding, NoteLanding, SetLaneMode
-from pushpals.protocol.errors import Conflict, PushPalsError
+from pushpals.protocol.commands import (
+    LandingStep,
+    LaneWork,
+    LeaseLane,
+    MoveLandings,
+    Overlap,
+    SetLaneMode,
+)
+from pushpals.protocol.errors import Conflict, Forbidden, PushPalsError
 from pushpals.protocol.jobs import Evidence
 from pushpals.protocol.landings import Candidate, Intent, Landing, LandingState, LaneMode, lane_id
+
+MOST_STEPS = 900
+"""In one request."""
 
 
 class LaneLost(Exception):
     """Another holder has the lane, or the hub forgot us: stop what runs and take it anew."""
 
 
+class LaneClosed(Exception):
+    """A person froze the queue, or main turned red, before the push: nothing may move now."""
+
+
+class LandingsChanged(Exception):
+    """A landing of the batch was cancelled or superseded: compose anew without it."""
+
+
 class Dropped(Exception):
     """The landing is not in the state it was left in: somebody cancelled it, or it was superseded."""
 
-    def __init__(self, landing: Landing):
-        super().__init__(f"{landing.id} is {landing.state}")
+    def __init__(self, landing: Landing, reason: str = ""):
+        super().__init__(reason or f"{landing.id} is {landing.state}")
         self.landing = landing
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a landing, from the state it is in, or ``since`` an earlier step of the same request.
+
+    ``clear`` gives up the candidate and the intent. ``to`` as it is: facts without a step.
+    """
+
+    landing: Landing
+    to: LandingState
+    since: LandingState | None = None
+    cause: str | None = None
+    candidate: Candidate | None = None
+    intent: Intent | None = None
+    clear: bool = False
+    evidence: Sequence[Evidence] = ()
+    landed_commit: str | None = None
+    conflict_paths: Sequence[str] | None = None
+    main_moved: bool = False
+    published: bool = False
+    facts: dict[str, Any] = {}
+    overlaps: Sequence[Overlap] = ()
+
+    def wire(self) -> LandingStep:
+        return LandingStep(
+            id=self.landing.id,
+            expected=self.since or self.landing.state,
+            to=self.to,
+            cause=self.cause[:8_000] if self.cause else None,
+            candidate=self.candidate,
+            intent=self.intent,
+            clear_candidate=self.clear,
+            clear_intent=self.clear,
+            evidence=list(self.evidence),
+            landed_commit=self.landed_commit,
+            conflict_paths=None if self.conflict_paths is None else list(self.conflict_paths)[:1_000],
+            main_moved=self.main_moved,
+            published=self.published,
+            facts=self.facts,
+            overlaps=list(self.overlaps)[:100],
+            fence=0,
+        )
+
+
+class Stepped(msgspec.Struct, kw_only=True):
+    """Landings as they are after some steps, and why steps were refused; both by landing id."""
+
+    landings: dict[str, Landing]
+    refused: dict[str, str]
+
+
+def through(landing: Landing, *states: LandingState, **last: Any) -> list[Step]:
+    """Several steps of one landing in a row; ``last`` goes with the last of them."""
+    steps: list[Step] = []
+    at = landing.state
+    for number, state in enumerate(states, 1):
+        steps.append(Step(landing=landing, to=state, since=at, **(last if number == len(states) else {})))
+        at = state
+    return steps
 
 
 class HeldLane:
@@ -113,65 +192,68 @@ class HeldLane:
             with contextlib.suppress(asyncio.CancelledError):
                 await renewing
 
-    async def move(
-        self,
-        landing: Landing,
-        to: LandingState,
-        *,
-        cause: str | None = None,
-        candidate: Candidate | None = None,
-        intent: Intent | None = None,
-        clear: bool = False,
-        evidence: Sequence[Evidence] = (),
-        landed_commit: str | None = None,
-        conflict_paths: Sequence[str] | None = None,
-        main_moved: bool = False,
-        facts: dict[str, Any] | None = None,
-    ) -> Landing:
-        """One step. Raises :class:`Dropped` if the landing is elsewhere, :class:`LaneLost` if the lane is."""
-        body = MoveLanding(
-            fence=self._fence(),
-            expected=landing.state,
-            to=to,
-            cause=cause[:8_000] if cause else None,
-            candidate=candidate,
-            intent=intent,
-            clear_candidate=clear,
-            clear_intent=clear,
-            evidence=list(evidence),
-            landed_commit=landed_commit,
-            conflict_paths=None if conflict_paths is None else list(conflict_paths)[:1_000],
-            main_moved=main_moved,
-            facts=facts or {},
-        )
-        try:
-            return await self._hub.move_landing(landing.id, body)
-        except Conflict as error:
-            if error.code == "lease_lost":
-                self.fence = None
-                raise LaneLost(error.message) from None
-            now = (await self._hub.landing(landing.id)).landing
-            if now.state == landing.state and error.code != "approval.stale":
-                raise
-            raise Dropped(now) from None
+    async def steps(self, steps: Sequence[Step], *, together: bool = False) -> Stepped:
+        """Make steps in one transaction of the hub. Raises :class:`LaneLost` if the lane is another's.
+
+        What is refused is named in the answer; with ``together`` the first refusal refuses all, and raises
+        :class:`LaneClosed` or :class:`LandingsChanged`.
+        """
+        done = Stepped(landings={}, refused={})
+        for start in range(0, len(steps), MOST_STEPS):
+            asked = MoveLandings(
+                lane=self.id,
+                fence=self._fence(),
+                steps=[step.wire() for step in steps[start : start + MOST_STEPS]],
+                all_or_none=together,
+            )
+            try:
+                moved = await self._hub.move_landings(asked)
+            except Conflict as error:
+                if error.code == "lease_lost":
+                    self.fence = None
+                    raise LaneLost(error.message) from None
+                if error.code == "lane.closed":
+                    raise LaneClosed(error.message) from None
+                raise LandingsChanged(error.message) from None
+            done.landings.update((landing.id, landing) for landing in moved.items)
+            done.refused.update((refused.id, refused.message) for refused in moved.refused)
+        return done
+
+    async def move(self, landing: Landing, to: LandingState, **options: Any) -> Landing:
+        """One step. Raises :class:`Dropped` if it is refused: somebody else moved the landing."""
+        done = await self.steps([Step(landing=landing, to=to, **options)])
+        if landing.id in done.refused:
+            raise Dropped(done.landings.get(landing.id, landing), done.refused[landing.id])
+        return done.landings[landing.id]
 
     async def note(
         self, landing: Landing, *, published: bool = False, facts: dict[str, Any] | None = None
     ) -> Landing:
-        return await self._hub.note_landing(
-            landing.id, NoteLanding(fence=self._fence(), published=published, facts=facts or {})
-        )
+        """Facts about a landing, without a step."""
+        return await self.move(landing, landing.state, published=published, facts=facts or {})
 
-    async def set_mode(self, mode: LaneMode, cause: str | None) -> None:
-        await self._hub.set_lane_mode(
-            SetLaneMode(lane=self.id, mode=mode, cause=cause[:2_000] if cause else None, fence=self._fence())
-        )
+    async def set_mode(
+        self, mode: LaneMode, cause: str | None, culprit: dict[str, str] | None = None
+    ) -> bool:
+        """Switch the queue, unless a person has meanwhile. False if it was left as it is."""
+        try:
+            await self._hub.set_lane_mode(
+                SetLaneMode(
+                    lane=self.id,
+                    mode=mode,
+                    cause=cause[:2_000] if cause else None,
+                    fence=self._fence(),
+                    culprit=culprit,
+                )
+            )
+        except Forbidden:
+            return False
+        except Conflict as error:
+            self.fence = None
+            raise LaneLost(error.message) from None
+        return True
 
     def _fence(self) -> int:
         if self.fence is None:
             raise LaneLost(f"{self.id} is not held")
         return self.fence
-
-
-class LandingsChanged(Exception):
-    """While checks ran, a landing of the batch was cancelled or superseded: compose anew without it."""

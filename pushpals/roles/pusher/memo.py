@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,6 +45,10 @@ class Memo:
     def forget(self, tree: str, check: CheckSpec, environment: str) -> None:
         """A run that was confirmed to be a flake says nothing about the tree."""
         self._file(tree, check, environment).unlink(missing_ok=True)
+
+    def forget_all(self, tree: str, checks: Sequence[CheckSpec], environment: str) -> None:
+        for check in checks:
+            self.forget(tree, check, environment)
 
     def _file(self, tree: str, check: CheckSpec, environment: str) -> Path:
         spec = msgspec.json.encode(check, order="deterministic")

@@ -1,454 +1,542 @@
 """One train: landings in order, composed into a chain, tested by prefixes, pushed as far as green.
 
-The commit that is pushed is the commit that was tested. A red prefix is confirmed once before anybody is
-blamed, and main itself is looked at before the first of a train is: what is red without the branch is not
+The commit that is pushed is the commit that was tested. Nobody is blamed for one red run alone: a culprit
+was red in a run in which only it was new, and again in another run that names the same failure; or it is run
+again. Main itself is looked at before the first of a train is blamed: what is red without the branch is not
 the branch's fault.
+
+With several check slots several prefixes are tested at once; a run that can tell nothing more is ended. What
+is left over is queued again, in front, without an attempt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+import asyncio
+from collections.abc import Sequence
 from typing import assert_never
 
-import msgspec
-
+from pushpals.policy.redact import redact_text
 from pushpals.protocol.commands import LaneWork
-from pushpals.protocol.jobs import CheckSpec, Evidence
-from pushpals.protocol.landings import Candidate, Landing
+from pushpals.protocol.jobs import CheckSpec
+from pushpals.protocol.landings import Candidate, Landing, place
 from pushpals.protocol.landings import Intent as StoredIntent
-from pushpals.protocol.times import parse_stamp
-from pushpals.roles.pusher.lane import Dropped, HeldLane, LandingsChanged
-from pushpals.roles.pusher.memo import Memo
-from pushpals.roles.pusher.verifier import Verifier, checks_digest, passes
-from pushpals.work.git.names import as_sha, landed_ref
-from pushpals.work.git.remotes import Remote
-from pushpals.work.git.repo import BareRepo
-from pushpals.work.git.runner import Identity
+from pushpals.roles.pusher.checking import Checked, EnvironmentBroken, Red
+from pushpals.roles.pusher.lane import Dropped, LandingsChanged, LaneClosed, Step
+from pushpals.roles.pusher.prepare import prepare
+from pushpals.roles.pusher.settle import Report, intent_of, record_name, settle
+from pushpals.roles.pusher.verifier import checks_digest
+from pushpals.roles.pusher.yard import Link, Member, Yard
+from pushpals.work.git import many
+from pushpals.work.git.names import Sha, as_sha, landed_ref
 from pushpals.work.landing import push
-from pushpals.work.landing.compose import (
-    Composed,
-    Conflict,
-    Noop,
-    Unrelated,
-    compose,
-    stray_paths,
-)
-from pushpals.work.landing.gates import GatePolicy, Protected, Scan, judge_branch
-from pushpals.work.landing.message import Receipt, landing_message
-from pushpals.work.landing.search import Search
+from pushpals.work.landing.compose import Composed, Conflict, Noop, compose_onto, conflict_text, stray_paths
+from pushpals.work.landing.search import Learned, Search
 
-Fetch = Callable[[Landing], Awaitable[str | None]]
-"""Bring a landing's objects here. Returns why that is impossible for ever, or ``None``."""
-
-
-class Yard(msgspec.Struct, frozen=True, kw_only=True):
-    """What a train runs on."""
-
-    lane: HeldLane
-    repo: BareRepo
-    remote: Remote
-    verifier: Verifier
-    memo: Memo
-    scan: Scan
-    fetch: Fetch
-    committer_name: str
-    committer_email: str
-    protected: Protected | None = None
-    policy: GatePolicy = GatePolicy()
-
-    @property
-    def target(self) -> str:
-        return f"refs/heads/{self.lane.branch}"
-
-
-class Member(msgspec.Struct, kw_only=True):
-    """A landing in a train. ``landing`` is replaced with each step."""
-
-    landing: Landing
-    commit: str
-    tree: str
-    merge_base: str
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """What a train did. ``again_at`` says when something held may be tried again, in seconds from now."""
-
-    landed: int = 0
-    rejected: int = 0
-    runs: int = 0
-    main_red: bool = False
-    again_in: float | None = None
+__all__ = ["Report", "Train"]
 
 
 class Train:
-    """Runs once, from ``base``."""
+    """Runs once, from ``base``. ``learned`` is what is believed of the share of bad landings."""
 
-    def __init__(self, yard: Yard, base: str, p_bad: float):
+    def __init__(self, yard: Yard, base: Sha, learned: Learned):
         self._yard = yard
         self._lane = yard.lane
         self._base = base
-        self._p_bad = p_bad
+        self._main = base
+        self._tree: Sha
         self._members: list[Member] = []
+        self._chain: list[Link] = []
+        self._suspects: list[tuple[Member, Red]] = []
+        self._blamed: set[tuple[str, str]] = set()
         self._checks: tuple[CheckSpec, ...] = ()
+        self._pushing = True
+        self.learned = learned
         self.report = Report()
 
     async def run(self, landings: Sequence[Landing]) -> Report:
-        """Take each landing as far as it goes. Whatever is left over is queued again, in front."""
+        """Take each landing as far as it goes."""
         try:
-            self._checks = await self._yard.verifier.checks_at(self._base)
+            self._checks = await self._yard.checker.verifier.checks_at(self._base)
         except ValueError as error:
-            for landing in landings:
-                await self._lane.move(
-                    landing, "held", cause=f"the checks of the target are unusable: {error}"
-                )
+            cause = f"the checks of the target are unusable: {error}"
+            await self._lane.steps(
+                [Step(landing=x, to="held", cause=cause, facts={"hold": "checks"}) for x in landings]
+            )
             return self.report
-        tip = self._base
-        for landing in landings:
-            member = await self._prepare(landing, tip)
-            if member is not None:
-                self._members.append(member)
-                tip = member.commit
+        self._tree = await self._tree_of(self._base)
+        digest = checks_digest(self._checks)
+        self._members = await prepare(self._yard, landings, self._base, digest, self.report)
         try:
-            if self._members:
+            while self._members and self._pushing:
                 await self._search()
+                if self._members and self._pushing:
+                    await self._look_up()
+            if self._suspects and self._pushing:
+                await self._second_look()
         except (LandingsChanged, Dropped) as change:
-            await self._back_to_queue(self._members, f"composed anew: {change or 'the queue changed'}")
+            await self._back_to_queue(f"composed anew: {change}"[:500])
+        except LaneClosed as closed:
+            await self._back_to_queue(f"{closed}")
+        except EnvironmentBroken as broken:
+            self.report.again_in = 60.0
+            await self._leave("held", f"the checks could not run: {broken}", {"hold": "environment"})
         return self.report
 
     async def is_green(self) -> bool:
         """Whether the base itself passes its own checks."""
-        self._checks = await self._yard.verifier.checks_at(self._base)
-        return not await self._base_is_red()
+        self._checks = await self._yard.checker.verifier.checks_at(self._base)
+        self._tree = await self._tree_of(self._base)
+        return await self._base_is_green()
 
-    # -- prepare and compose -----------------------------------------------------------------------------
+    # -- compose --------------------------------------------------------------------------------------------
 
-    async def _prepare(self, landing: Landing, tip: str) -> Member | None:
-        try:
-            return await self._prepared(landing, tip)
-        except Dropped:
-            return None
-
-    async def _prepared(self, landing: Landing, tip: str) -> Member | None:
-        yard, lane = self._yard, self._lane
-        problem = await yard.fetch(landing)
-        if problem is not None:
-            await lane.move(landing, "rejected", cause=problem)
-            return None
-        agent_ref = f"refs/heads/{landing.branch}"
-        at = (await yard.repo.ls_remote(yard.remote, [agent_ref])).get(agent_ref)
-        if at != landing.head:
-            where = f"is at {at[:12]}" if at else "is gone"
-            await lane.move(
-                landing, "stale", cause=f"{landing.branch} {where} on the remote; the approval is void"
-            )
-            return None
-        landing = await lane.move(landing, "prepared")
-        judged = await judge_branch(
-            yard.repo,
-            target=self._base,
-            head=landing.head,
-            scan=yard.scan,
-            policy=yard.policy,
-            protected=yard.protected,
+    async def _compose(self, upto: int) -> bool:
+        """Make the chain ``upto`` long. False if members left the train on the way."""
+        before = len(self._members)
+        steps: list[Step] = []
+        made: list[tuple[Member, Sha]] = []
+        heads = await many.commits(
+            self._yard.repo, [member.landing.head for member in self._members[len(self._chain) : upto]]
         )
-        if not judged.passed:
-            first = judged.refusals[0]
-            self.report.rejected += 1
-            await lane.move(
-                landing,
-                "rejected",
-                cause="; ".join(f"{r.code} {r.path} {r.detail}".strip() for r in judged.refusals[:10]),
-                facts={"code": first.code, "refusals": len(judged.refusals)},
+        while len(self._chain) < min(upto, len(self._members)):
+            member = self._members[len(self._chain)]
+            tip = self._chain[-1] if self._chain else Link(commit=self._base, tree=self._tree)
+            result = await compose_onto(
+                self._yard.repo,
+                target=self._base,
+                onto=tip.commit,
+                onto_tree=tip.tree,
+                base=member.base,
+                head=heads[as_sha(member.landing.head)],
+                message=member.message,
+                committer=self._yard.committer(member.landing),
+                signing_key=self._yard.signing_key,
             )
-            return None
-        made = await self._compose(landing, tip)
-        match made:
-            case Composed():
-                stray = await stray_paths(
-                    yard.repo, old=tip, new=made.commit, branches=[(made.base, landing.head)]
-                )
-                if stray:
-                    await lane.move(
-                        landing, "failed", cause=f"the merge changes foreign paths: {', '.join(stray[:5])}"
-                    )
-                    return None
-                landing = await lane.move(
-                    landing,
-                    "composed",
-                    facts={"commit": made.commit, "flags": [f"{f.code} {f.path}" for f in judged.flags[:50]]},
-                )
-                return Member(landing=landing, commit=made.commit, tree=made.tree, merge_base=made.base)
+            if isinstance(result, Composed):
+                made.append((member, tip.tree))
+                self._chain.append(Link(commit=result.commit, tree=result.tree))
+                continue
+            del self._members[len(self._chain)]
+            steps += await self._not_composed(member, result)
+        await self._no_stray(made)
+        if steps:
+            self.report.did = True
+            await self._lane.steps(steps)
+        return len(self._members) == before
+
+    async def _not_composed(self, member: Member, result: Noop | Conflict) -> list[Step]:
+        landing = member.landing
+        match result:
             case Noop(reason=reason, by=by):
                 words = {
                     "contained": "the target contains it already",
                     "same_tree": "merging it changes nothing",
                     "landed_before": f"the same change landed as {(by or '')[:12]}",
                 }[reason]
-                await lane.move(landing, "noop", cause=words)
+                if self._chain and reason == "same_tree":
+                    # It is in what is ahead of it, which may still be turned away.
+                    return self._queue(member, "its change is in a landing ahead of it; waits for that one")
+                if landing.state == "checking":
+                    return [*self._queue(member, words), *_from_queue(landing, "noop", cause=words)]
+                return [Step(landing=landing, to="noop", cause=words)]
             case Conflict(with_target=True):
-                await lane.move(
-                    landing,
-                    "conflict",
-                    cause="; ".join(m.text for m in made.messages[:10]) or "the two sides conflict",
-                    conflict_paths=made.paths,
-                    facts={
-                        "theirs": list(made.their_commits[:5]),
-                        "ours": list(made.our_commits[:5]),
-                        "onto": made.onto,
-                    },
-                )
+                facts = await self._conflict_facts(member, result)
+                cause = "; ".join(m.text for m in result.messages[:10]) or "the two sides conflict"
+                options = {"cause": cause, "conflict_paths": result.paths, "facts": facts}
+                if landing.state == "checking":
+                    return [*self._queue(member, cause), *_from_queue(landing, "conflict", **options)]
+                return [Step(landing=landing, to="conflict", **options)]  # type: ignore[arg-type]
             case Conflict():
-                await lane.move(
-                    landing, "queued", cause="conflicts with a landing ahead of it; waits for that one"
-                )
-            case Unrelated():
-                await lane.move(landing, "rejected", cause="the branch shares no history with the target")
+                return self._queue(member, "conflicts with a landing ahead of it; waits for that one")
             case never:
                 assert_never(never)
-        return None
 
-    async def _compose(self, landing: Landing, tip: str) -> Composed | Noop | Conflict | Unrelated:
-        receipt = Receipt(
-            job_id=landing.job_id or landing.id,
-            session_id=landing.session_id,
-            agent=landing.agent,
-            approved_by=landing.approved_by or "",
-            approved_head=landing.head,
-            checks=checks_digest(self._checks),
-        )
-        return await compose(
-            self._yard.repo,
-            target=self._base,
-            head=landing.head,
-            onto=tip,
-            message=landing_message(landing.title, landing.body, receipt),
-            committer=Identity(
-                name=self._yard.committer_name, email=self._yard.committer_email, when=_when(landing)
-            ),
-        )
+    async def _conflict_facts(self, member: Member, conflict: Conflict) -> dict[str, object]:
+        """Both sides, for whoever repairs it: commits with their subjects, and the lines between markers."""
+        sides = [*conflict.their_commits[:5], *conflict.our_commits[:5]]
+        subjects = {
+            sha: info.subject[:100] for sha, info in (await many.commits(self._yard.repo, sides)).items()
+        }
+        return {
+            "theirs": list(conflict.their_commits[:5]),
+            "ours": list(conflict.our_commits[:5]),
+            "subjects": subjects,
+            "onto": conflict.onto,
+            "mergeBase": conflict.base,
+            "both": redact_text(await conflict_text(self._yard.repo, conflict)),
+        }
 
-    # -- test ---------------------------------------------------------------------------------------------
+    async def _no_stray(self, made: Sequence[tuple[Member, Sha]]) -> None:
+        """What a merge changes, its branch changes: nothing else may move (I4)."""
+        if not made:
+            return
+        at = {member.landing.id: number for number, member in enumerate(self._members)}
+        pairs = {m.landing.id: (tree, self._chain[at[m.landing.id]].tree) for m, tree in made}
+        changes = await many.changes(self._yard.repo, pairs.values())
+        for member, onto_tree in made:
+            new = self._chain[at[member.landing.id]].tree
+            moved = {path for file in changes[onto_tree, new] for path in file.paths}
+            if moved <= member.paths:
+                continue
+            stray = await stray_paths(
+                self._yard.repo, old=onto_tree, new=new, branches=[(member.base, member.landing.head)]
+            )
+            if stray:
+                number = at[member.landing.id]
+                await self._lane.steps(
+                    [
+                        Step(
+                            landing=member.landing,
+                            to="failed",
+                            cause=f"the merge changes foreign paths: {', '.join(stray[:5])}",
+                        )
+                    ]
+                )
+                del self._members[number]
+                del self._chain[number:]
+                raise LandingsChanged(f"{member.landing.id} would have changed foreign paths")
+
+    # -- test -----------------------------------------------------------------------------------------------
 
     async def _search(self) -> None:
-        search = Search(total=len(self._members))
-        done = 0
-        evidence: dict[int, list[Evidence]] = {}
-        while (size := search.next_size(self._p_bad)) is not None:
-            evidence[size], green = await self._test(size)
-            search = search.saw(size, green=green)
-            if green:
-                if not await self._push(self._members[done:size], evidence[size]):
-                    await self._back_to_queue(self._members[size:], "waits behind what was not pushed")
-                    return
-                done = size
-                self._base = self._members[size - 1].commit
-        culprit = search.culprit
-        if culprit is None:
-            return
-        rest = self._members[culprit + 1 :]
-        if culprit == done and await self._base_is_red():
-            self.report.main_red = True
-            await self._back_to_queue(self._members[culprit:], f"{self._lane.branch} itself is red")
-            return
-        await self._reject(self._members[culprit], evidence[culprit + 1])
-        await self._back_to_queue(rest, "tested again without the one that failed")
-
-    async def _test(self, size: int) -> tuple[list[Evidence], bool]:
-        """Run the checks on the prefix of ``size``; a red result is confirmed by a second run."""
-        tip = self._members[size - 1]
-        for member in self._members[:size]:
-            if member.landing.state == "composed":
-                member.landing = await self._lane.move(
-                    member.landing,
-                    "checking",
-                    cause=f"checking {tip.commit[:12]}" + (f" with {size - 1} more" if size > 1 else ""),
-                )
-        async with self._lane.kept(self._unchanged):
-            evidence = await self._run_checks(tip.commit, tip.tree)
-            if not passes(evidence, self._checks):
-                evidence = await self._confirm(tip.commit, tip.tree, evidence)
-        return evidence, passes(evidence, self._checks)
-
-    async def _run_checks(self, commit: str, tree: str) -> list[Evidence]:
-        verifier, memo = self._yard.verifier, self._yard.memo
-        found: list[Evidence] = []
-        for check in self._checks:
-            known = memo.recall(tree, check, verifier.environment)
-            if known is None:
-                self.report.runs += 1
-                known = await verifier.run(commit, check)
-                memo.keep(check, verifier.environment, known)
-            found.append(known)
-            if known.verdict != "passed" and check.required:
+        """Until every member has landed or one is to blame for what is left."""
+        search = Search(presumed=self._presumed())
+        while True:
+            sizes = search.next_sizes(len(self._members), self.learned, self._yard.slots)
+            if not sizes:
                 break
-        return found
+            if not await self._compose(sizes[0]):
+                search = Search(green=search.green, red=search.red, presumed=self._presumed())
+                continue
+            search, checked = await self._wave(search, sizes)
+            if search.green:
+                count = search.green
+                self._pushing = await self._push(count, checked[count])
+                if not self._pushing:
+                    await self._back_to_queue("waits behind what was not pushed")
+                    return
+                self.learned = self.learned.after(landed=count)
+                search = search.landed(count)
+        if search.culprit is not None:
+            await self._blame(search.culprit)
 
-    async def _confirm(self, commit: str, tree: str, evidence: list[Evidence]) -> list[Evidence]:
-        """Only a failure that repeats is one. What passes the second time was a flake, and is named one."""
-        verifier, memo = self._yard.verifier, self._yard.memo
-        failed = evidence[-1]
-        check = next(check for check in self._checks if check.name == failed.check)
-        memo.forget(tree, check, verifier.environment)
-        self.report.runs += 1
-        again = await verifier.run(commit, check)
-        if again.verdict != "passed":
-            memo.keep(check, verifier.environment, again)
-            return [*evidence[:-1], again]
-        flaky = msgspec.structs.replace(again, detail=f"flaky: {failed.verdict} first, then passed")
-        memo.keep(check, verifier.environment, flaky)
-        return await self._run_checks(commit, tree)
+    async def _wave(self, search: Search, sizes: Sequence[int]) -> tuple[Search, dict[int, Checked]]:
+        """Test several prefixes at once. Ends when each has an answer, or needs none any more."""
+        checked: dict[int, Checked] = {}
+        running: dict[asyncio.Task[Checked], int] = {}
+        try:
+            for size in sizes:
+                # The first is being checked while the next is composed.
+                if not await self._compose(size):
+                    search = Search(green=search.green, red=search.red, presumed=self._presumed())
+                    break
+                await self._begin(size)
+                running[asyncio.create_task(self._test(size), name=f"prefix {size}")] = size
+            async with self._lane.kept(self._unchanged):
+                while running:
+                    done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        size = running.pop(task)
+                        checked[size] = await task
+                        search = search.saw(size, green=checked[size].green)
+                        if not checked[size].green:
+                            await self._remember(size, checked[size])
+                    for task in [task for task, size in running.items() if search.moot(size)]:
+                        running.pop(task)
+                        await _ended(task)
+        finally:
+            for task in running:
+                await _ended(task)
+        return search, checked
 
-    async def _base_is_red(self) -> bool:
-        tree = await self._yard.repo.tree_of(self._base)
-        assert tree is not None
+    async def _begin(self, size: int) -> None:
+        """Say that checks begin, for all members of a prefix that do not know yet."""
+        steps: list[Step] = []
+        for member, link in zip(self._members[:size], self._chain[:size], strict=True):
+            if member.landing.state != "prepared":
+                continue
+            others = size - 1
+            cause = f"checking {link.commit[:12]}" + (f" with {others} more" if others else "")
+            facts = {"commit": link.commit, "flags": list(member.flags)}
+            steps += [
+                Step(landing=member.landing, to="composed", facts=facts),
+                Step(landing=member.landing, since="composed", to="checking", cause=cause),
+            ]
+        if not steps:
+            return
+        self.report.did = True
+        done = await self._lane.steps(steps)
+        for member in self._members[:size]:
+            member.landing = done.landings.get(member.landing.id, member.landing)
+        if done.refused:
+            raise LandingsChanged("a landing was taken out of the queue")
+
+    async def _test(self, size: int) -> Checked:
+        link = self._chain[size - 1]
+        # A worker's receipt is about its own branch: it can only be about the first commit of a chain.
+        workers = self._members[0].landing.worker_evidence if size == 1 else ()
+        checked = await self._check(link, workers)
+        if not checked.green and checked.evidence[-1].verdict == "could_not_run":
+            again = await self._yard.checker.again(link.commit, link.tree, self._checks, checked)
+            if not again.green and again.evidence[-1].verdict == "could_not_run":
+                base = await self._check(Link(commit=self._base, tree=self._tree))
+                if not base.green and base.evidence[-1].verdict == "could_not_run":
+                    raise EnvironmentBroken(base.evidence[-1].detail or "no reason given")
+            return again
+        return checked
+
+    async def _check(self, link: Link, workers: Sequence[object] = ()) -> Checked:
+        return await self._yard.checker.check(link.commit, link.tree, self._checks, workers)  # type: ignore[arg-type]
+
+    async def _remember(self, size: int, checked: Checked) -> None:
+        ids = [member.landing.id for member in self._members[:size]]
+        red = checked.red(ids, self._chain[size - 1].commit)
+        if red not in self._yard.reds:
+            self._yard.reds.append(red)
+
+    def _presumed(self) -> int | None:
+        """The shortest prefix that an earlier red run makes look red: it named what nobody is blamed for."""
+        at = {member.landing.id: number for number, member in enumerate(self._members)}
+        found = []
+        for red in self._yard.reds:
+            places = [at[id_] for id_ in red.landings if id_ in at]
+            if places and any((red.check, name) not in self._blamed for name in red.names):
+                found.append(max(places) + 1)
+        return min(found) if found else None
+
+    # -- blame ----------------------------------------------------------------------------------------------
+
+    async def _blame(self, number: int) -> None:
+        """One member is new in a red run of which the rest is green. Is it so again?"""
+        member, link = self._members[number], self._chain[number]
+        red = next(red for red in reversed(self._yard.reds) if red.commit == link.commit)
+        if self._base == self._main and not await self._base_is_green():
+            self.report.main_red = True
+            # What failed, failed because of main: it says nothing about anybody here.
+            self._yard.reds.clear()
+            await self._back_to_queue(f"{self._lane.branch} itself is red")
+            self._pushing = False
+            return
+        self._blamed |= {(red.check, name) for name in red.names}
+        if witness := self._witness(member, red):
+            await self._reject(member, number, red, witness)
+        elif self._yard.checker.ledger.steady(red.check, red.names):
+            # It has named what fails: one run of all such together tells whether they fail again.
+            self._suspects.append((member, red))
+            self._take_out(number)
+            self.learned = self.learned.after(rejected=1)
+        else:
+            async with self._lane.kept(self._unchanged):
+                again = await self._yard.checker.again(
+                    link.commit, link.tree, self._checks, Checked(evidence=red.evidence, green=False)
+                )
+            self._forget(red)
+            if again.green:
+                self._pushing = await self._push(number + 1, again)
+                self.learned = self.learned.after(landed=number + 1)
+                return
+            confirmed = again.red(sorted(red.landings), link.commit)
+            await self._reject(member, number, confirmed, "a second run")
+
+    def _witness(self, member: Member, red: Red) -> str | None:
+        """Another run that failed with this landing in it, by the same name."""
+        steady = self._yard.checker.ledger.steady(red.check, red.names)
+        for other in self._yard.reds:
+            same = other.check == red.check and other.commit != red.commit
+            if same and member.landing.id in other.landings and steady & other.names:
+                return f"a run of {other.commit[:12]}"
+        for receipt in member.landing.worker_evidence:
+            if receipt.check == red.check and receipt.verdict == "failed" and steady & {*receipt.failures}:
+                return "the worker's own run"
+        return None
+
+    async def _second_look(self) -> None:
+        """All suspects together, once: whoever's failure is named again is to blame; the others are not."""
+        self._members = [member for member, _ in self._suspects]
+        self._chain = []
+        while not await self._compose(len(self._members)):
+            pass
+        if not self._members:
+            return
+        size = len(self._members)
+        tip = self._chain[-1]
         async with self._lane.kept(self._unchanged):
-            evidence = await self._run_checks(self._base, tree)
-            if not passes(evidence, self._checks):
-                evidence = await self._confirm(self._base, tree, evidence)
-        return not passes(evidence, self._checks)
+            self._yard.checker.memo.forget_all(
+                tip.tree, self._checks, self._yard.checker.verifier.environment
+            )
+            checked = await self._check(tip)
+        by_id = {member.landing.id: red for member, red in self._suspects}
+        if checked.green:
+            for red in by_id.values():
+                self._yard.checker.ledger.flaked(red.check, red.commit, red.names)
+                self._forget(red)
+            self._pushing = await self._push(size, checked)
+            return
+        now = checked.red([member.landing.id for member in self._members], tip.commit)
+        guilty = [
+            (number, member, by_id[member.landing.id])
+            for number, member in enumerate(self._members)
+            if size == 1
+            or (now.check == by_id[member.landing.id].check and now.names & by_id[member.landing.id].names)
+        ]
+        for number, member, red in reversed(guilty):
+            await self._reject(member, number, red, f"a run of {tip.commit[:12]}", now)
+        for member in self._members:
+            self._forget(by_id[member.landing.id])
+        await self._back_to_queue("what it failed with did not repeat; tested again")
 
-    def _unchanged(self, work: LaneWork) -> bool:
-        there = {landing.id: landing.state for landing in work.landings}
-        return all(there.get(m.landing.id) == m.landing.state for m in self._members if not m.landing.ended)
+    def _forget(self, red: Red) -> None:
+        """A run that did not repeat is no witness."""
+        for known in [known for known in self._yard.reds if known.commit == red.commit]:
+            self._yard.reds.remove(known)
+        checker = self._yard.checker
+        failed = [check for check in self._checks if check.name == red.check]
+        checker.memo.forget_all(red.failed.tree, failed, checker.verifier.environment)
 
-    async def _reject(self, member: Member, evidence: list[Evidence]) -> None:
-        self.report.rejected += 1
-        failed = evidence[-1]
+    async def _base_is_green(self) -> bool:
+        """Whether main passes without any of this. A failure is looked at twice."""
+        checker = self._yard.checker
+        if checker.is_known_green(self._tree, self._checks):
+            return True
+        async with self._lane.kept(self._unchanged):
+            checked = await self._check(Link(commit=self._base, tree=self._tree))
+            if not checked.green:
+                checked = await checker.again(self._base, self._tree, self._checks, checked)
+        if not checked.green and checked.evidence[-1].verdict == "could_not_run":
+            raise EnvironmentBroken(checked.evidence[-1].detail or "no reason given")
+        return checked.green
+
+    async def _reject(
+        self, member: Member, at: int, red: Red, witness: str, second: Red | None = None
+    ) -> None:
+        failed = red.failed
         names = ", ".join(failed.failures[:3])
         words = {
             "timed_out": f"{failed.check} did not end within its time",
             "could_not_run": f"{failed.check} could not run: {failed.detail or 'no reason given'}",
         }.get(failed.verdict, f"{failed.check} failed" + (f": {names}" if names else ""))
-        try:
-            await self._lane.move(
-                member.landing, "rejected", cause=words, evidence=evidence, facts={"check": failed.check}
-            )
-        except Dropped:
-            return
+        self.report.rejected += 1
+        self.report.did = True
+        self._take_out(at)
+        if not any(suspect is member for suspect, _ in self._suspects):
+            self.learned = self.learned.after(rejected=1)
+        step = Step(
+            landing=member.landing,
+            # What cannot run here, and can on main, is for a person to look at: it is no verdict.
+            to="failed" if failed.verdict == "could_not_run" else "rejected",
+            cause=words,
+            evidence=[*red.evidence, *(second.evidence[-1:] if second else ())],
+            facts={
+                "check": failed.check,
+                "base": self._base,
+                "commit": red.commit,
+                "tree": failed.tree,
+                "culprit": member.landing.head,
+                "confirmedBy": witness,
+                "with": len(red.landings) - 1,
+            },
+        )
+        await self._lane.steps([step])
 
-    async def _back_to_queue(self, members: Sequence[Member], cause: str) -> None:
-        for member in members:
-            if member.landing.state in ("prepared", "composed", "checking", "green", "pushing"):
-                try:
-                    member.landing = await self._lane.move(member.landing, "queued", cause=cause, clear=True)
-                except Dropped:
-                    continue
+    def _take_out(self, number: int) -> None:
+        del self._members[number]
+        del self._chain[number:]
 
-    # -- push ---------------------------------------------------------------------------------------------
+    # -- push -----------------------------------------------------------------------------------------------
 
-    async def _push(self, members: Sequence[Member], evidence: list[Evidence]) -> bool:
+    async def _push(self, count: int, checked: Checked) -> bool:
         """Land a tested prefix. True if it is on the remote."""
         yard, lane = self._yard, self._lane
-        tip = members[-1]
+        members, links = self._members[:count], self._chain[:count]
+        tip = links[-1]
         candidate = Candidate(base=self._base, commit=tip.commit, tree=tip.tree)
-        for member in members:
-            member.landing = await lane.move(member.landing, "green", candidate=candidate, evidence=evidence)
-        for member in members:
-            member.landing = await lane.move(
-                member.landing,
-                "pushing",
-                intent=StoredIntent(
-                    remote=yard.remote.url,
-                    target_ref=yard.target,
-                    old=self._base,
-                    new=tip.commit,
-                    agent_ref=f"refs/heads/{member.landing.branch}",
-                    head=member.landing.head,
-                    commit=member.commit,
-                    record_ref=landed_ref(member.landing.job_id or member.landing.id),
-                    batch=[m.landing.id for m in members],
-                ),
+        ids = [member.landing.id for member in members]
+        steps: list[Step] = []
+        for member, link in zip(members, links, strict=True):
+            landing = member.landing
+            intent = StoredIntent(
+                remote=yard.remote.url,
+                target_ref=yard.target,
+                old=self._base,
+                new=tip.commit,
+                agent_ref=f"refs/heads/{landing.branch}",
+                head=landing.head,
+                commit=link.commit,
+                record_ref=landed_ref(record_name(landing)),
+                record_old=member.record_old,
+                batch=ids,
             )
-        outcome = await push.land(yard.repo, yard.remote, intent_of([m.landing for m in members]))
+            steps += [
+                Step(landing=landing, to="green", candidate=candidate, evidence=checked.evidence),
+                Step(landing=landing, since="green", to="pushing", intent=intent),
+            ]
+        done = await lane.steps(steps, together=True)
+        landings = [done.landings[id_] for id_ in ids]
+        for member, landing in zip(members, landings, strict=True):
+            member.landing = landing
+        outcome = await push.land(yard.repo, yard.remote, intent_of(landings))
         if isinstance(outcome, push.RemoteRefused) and outcome.kind == "no_atomic":
-            outcome = await push.land_without_atomic(
-                yard.repo, yard.remote, intent_of([m.landing for m in members])
-            )
-        settled = await settle(lane, [m.landing for m in members], outcome, self.report)
+            outcome = await push.land_without_atomic(yard.repo, yard.remote, intent_of(landings))
+        settled = await settle(lane, landings, outcome, self.report)
         for member, landing in zip(members, settled, strict=True):
             member.landing = landing
-        return isinstance(outcome, push.Landed)
+        if not isinstance(outcome, push.Landed):
+            return False
+        self._base, self._tree = tip.commit, tip.tree
+        del self._members[:count]
+        del self._chain[:count]
+        # Somebody else may have landed on top of it in the meantime.
+        return outcome.at == tip.commit
+
+    async def _look_up(self) -> None:
+        """Between two searches: has a person closed the queue, or does something more urgent wait?"""
+        work = await self._lane.lease()
+        waiting = [landing for landing in work.landings if landing.state == "queued" and landing.published]
+        first = place(self._members[0].landing)
+        if work.lane.mode in ("frozen", "paused"):
+            raise LandingsChanged(f"the queue is {work.lane.mode}")
+        if any(place(landing) < first for landing in waiting):
+            raise LandingsChanged("something more urgent goes first")
+
+    # -- leave ----------------------------------------------------------------------------------------------
+
+    def _unchanged(self, work: LaneWork) -> bool:
+        there = {landing.id: landing.state for landing in work.landings}
+        ours = [*self._members, *(member for member, _ in self._suspects)]
+        return all(there.get(m.landing.id) == m.landing.state for m in ours if not m.landing.ended)
+
+    def _queue(self, member: Member, cause: str) -> list[Step]:
+        return [Step(landing=member.landing, to="queued", cause=cause, clear=True)]
+
+    async def _back_to_queue(self, cause: str) -> None:
+        await self._leave("queued", cause, {})
+
+    async def _leave(self, to: str, cause: str, facts: dict[str, object]) -> None:
+        ours = {m.landing.id: m for m in (*self._members, *(member for member, _ in self._suspects))}
+        steps = [
+            Step(landing=member.landing, to=to, cause=cause, clear=True, facts=facts)  # type: ignore[arg-type]
+            for member in ours.values()
+            if member.landing.state in ("prepared", "composed", "checking", "green")
+        ]
+        self._members, self._chain, self._suspects = [], [], []
+        if steps:
+            self.report.did = True
+            await self._lane.steps(steps)
+
+    async def _tree_of(self, commit: str) -> Sha:
+        tree = await self._yard.repo.tree_of(commit)
+        assert tree is not None
+        return tree
 
 
-def intent_of(landings: Sequence[Landing]) -> push.Intent:
-    """The one push that these landings stored their parts of."""
-    parts = [(landing, landing.intent) for landing in landings if landing.intent is not None]
-    first = parts[0][1]
-    jobs = tuple(
-        push.LandingJob(
-            job=landing.job_id or landing.id,
-            head=as_sha(part.head),
-            commit=as_sha(part.commit),
-            branch=part.agent_ref,
-        )
-        for landing, part in parts
-    )
-    return push.Intent(target=first.target_ref, old=as_sha(first.old), new=as_sha(first.new), jobs=jobs)
+def _from_queue(landing: Landing, to: str, **options: object) -> list[Step]:
+    return [
+        Step(landing=landing, since="queued", to="prepared"),
+        Step(landing=landing, since="prepared", to=to, **options),  # type: ignore[arg-type]
+    ]
 
 
-async def settle(
-    lane: HeldLane, landings: Sequence[Landing], outcome: push.Outcome, report: Report
-) -> list[Landing]:
-    """Write down what a push came to. Read back from the remote; never judged by an exit code."""
-    settled: list[Landing] = []
-    for landing in landings:
-        name = landing.job_id or landing.id
-        assert landing.intent is not None
-        match outcome:
-            case push.Landed(checked_by=checked_by):
-                lane.head = landing.intent.new
-                report.landed += 1
-                facts = {"commit": landing.intent.commit, "headCheckedBy": checked_by}
-                moved = await lane.move(
-                    landing, "landed", landed_commit=landing.intent.new, facts=facts, cause="read back"
-                )
-            case push.MainMoved(at=at):
-                where = f" to {at[:12]}" if at else ""
-                moved = await lane.move(
-                    landing, "queued", cause=f"{lane.branch} moved{where}", main_moved=True, clear=True
-                )
-            case push.HeadMoved(job=job, at=at):
-                if job == name:
-                    where = f"moved to {at[:12]}" if at else "was deleted"
-                    moved = await lane.move(
-                        landing, "stale", cause=f"{landing.branch} {where}; the approval is void"
-                    )
-                else:
-                    moved = await lane.move(
-                        landing, "queued", cause="another branch of the batch moved", clear=True
-                    )
-            case push.RecordExists(job=job, at=at):
-                if job == name:
-                    moved = await lane.move(landing, "failed", cause=f"this job landed before, as {at[:12]}")
-                else:
-                    moved = await lane.move(
-                        landing, "queued", cause="another job had landed before", clear=True
-                    )
-            case push.Rewound(at=at):
-                where = f"at {at[:12]}" if at else "gone"
-                cause = f"it landed, and {lane.branch} is {where} without it: an operator must look"
-                moved = await lane.move(landing, "failed", cause=cause)
-            case push.RemoteRefused(kind=kind, text=text):
-                if kind == "locked":
-                    report.again_in = 5.0
-                moved = await lane.move(
-                    landing,
-                    "held",
-                    cause=f"the remote refused ({kind}): {text}",
-                    facts={"hold": kind},
-                    clear=True,
-                )
-            case push.Unreachable(text=text):
-                # Whether the push arrived is not known: the landing stays as it is until the remote answers.
-                report.again_in = 5.0
-                moved = await lane.note(landing, facts={"unreachable": text[:500]})
-            case never:
-                assert_never(never)
-        settled.append(moved)
-    return settled
-
-
-def _when(landing: Landing) -> datetime:
-    """A date that is the same each time the landing is composed: when it was submitted."""
-    return parse_stamp(landing.created_at)
+async def _ended(task: asyncio.Task[Checked]) -> None:
+    """Cancel a run and wait until its processes are gone."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pushpals.hub import decisions, grants
 from pushpals.hub.of import Of
 from pushpals.protocol.approvals import Approval
@@ -18,6 +16,7 @@ from pushpals.protocol.commands import (
 from pushpals.protocol.errors import Conflict, NotFound
 from pushpals.protocol.jobs import Job
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import counts, filters, following, page
 
 
 class ApprovalList(Handler):
@@ -25,18 +24,13 @@ class ApprovalList(Handler):
 
     @needs("approval.read")
     async def get(self) -> None:
-        where: dict[str, Any] = {}
-        state = self.get_query_argument("state", "open")
-        if state:
-            where["state"] = tuple(state.split(","))
-        session_id = self.text("sessionId")
-        if session_id is not None:
-            where["session_id"] = self.session(session_id)
-        elif self.actor.sessions is not None:
-            where["session_id"] = tuple(self.actor.sessions)
-        limit, skip = self.number("limit", 100, least=1, most=1_000), self.number("after", 0)
-        found = await self.hub.store.reader.find(Approval, order=("-n",), limit=limit, skip=skip, **where)
-        self.reply(Approvals(items=found, next=str(skip + limit) if len(found) == limit else None))
+        where = filters(self, {"jobId": "job_id", "landingId": "landing_id"}, state="open")
+        found = await page(self, Approval, where)
+        self.reply(
+            Approvals(
+                items=found.items, next=following(found), counts=await counts(self, Approval, where, "state")
+            )
+        )
 
     @needs("approval.ask")
     async def post(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pushpals.hub import jobs, leasing
 from pushpals.hub.of import Of
 from pushpals.protocol.commands import (
+    Attempts,
     CancelJob,
     Claim,
     Claimed,
@@ -14,14 +13,17 @@ from pushpals.protocol.commands import (
     Enqueue,
     Enqueued,
     Fail,
+    Heartbeat,
     JobReply,
     Jobs,
     Progress,
+    ProgressReply,
     RetryJob,
 )
-from pushpals.protocol.errors import NotFound
-from pushpals.protocol.jobs import RANK, Job
+from pushpals.protocol.errors import LeaseLost, NotFound
+from pushpals.protocol.jobs import Attempt, Job
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import counts, filters, following, page
 
 
 class JobEnqueue(Handler):
@@ -58,18 +60,21 @@ class JobList(Handler):
 
     @needs("job.read")
     async def get(self) -> None:
-        where: dict[str, Any] = {}
-        for name, column in (("state", "state"), ("kind", "kind"), ("taskId", "task_id")):
-            if (value := self.text(name)) is not None:
-                where[column] = tuple(value.split(",")) if name == "state" else value
-        session_id = self.text("sessionId")
-        if session_id is not None:
-            where["session_id"] = self.session(session_id)
-        elif self.actor.sessions is not None:
-            where["session_id"] = tuple(self.actor.sessions)
-        limit, skip = self.number("limit", 100, least=1, most=1_000), self.number("after", 0)
-        found = await self.hub.store.reader.find(Job, order=("-n",), limit=limit, skip=skip, **where)
-        self.reply(Jobs(items=found, next=str(skip + limit) if len(found) == limit else None))
+        where = filters(self, {"kind": "kind", "taskId": "task_id", "workerId": "worker_id"})
+        found = await page(self, Job, where)
+        positions = None
+        if self.text("positions") == "true":
+            queue = await self.hub.store.reader.find(Job, state="pending", order=("due", "n"))
+            shown = {job.id for job in found.items}
+            positions = {job.id: place for place, job in enumerate(queue) if job.id in shown}
+        self.reply(
+            Jobs(
+                items=found.items,
+                next=following(found),
+                counts=await counts(self, Job, where, "state"),
+                positions=positions,
+            )
+        )
 
 
 class OneJob(Handler):
@@ -81,12 +86,43 @@ class OneJob(Handler):
         job = await reader.get(Job, job_id)
         if job is None or not self.sees(job.session_id):
             raise NotFound(f"there is no job {job_id!r}", code="job.unknown")
-        position = None
+        position = eta_s = None
         if job.state == "pending":
-            queue = await reader.find(Job, state="pending", order=("-rank", "n"))
-            ahead = [other.id for other in queue if RANK[other.priority] >= RANK[job.priority]]
-            position = ahead.index(job.id) if job.id in ahead else None
-        self.reply(JobReply(job=job, position=position))
+            position = await self.hub.figures.position(job)
+            eta_s = await self.hub.figures.eta_s(job, position, self.hub.clock())
+        self.reply(JobReply(job=job, position=position, eta_s=eta_s))
+
+
+class JobAttempts(Handler):
+    """``/jobs/:id/attempts``"""
+
+    @needs("job.read")
+    async def get(self, job_id: str) -> None:
+        reader = self.hub.store.reader
+        job = await reader.get(Job, job_id)
+        if job is None or not self.sees(job.session_id):
+            raise NotFound(f"there is no job {job_id!r}", code="job.unknown")
+        self.reply(Attempts(items=await reader.find(Attempt, job_id=job_id)))
+
+
+class JobHeartbeat(Handler):
+    """``/jobs/:id/heartbeat``: holds the request until the job is to be cancelled, or the wait is over."""
+
+    @needs("job.work")
+    async def post(self, job_id: str) -> None:
+        ask = Of(id=job_id, body=self.body(Heartbeat))
+        monotonic, topics = self.site.monotonic, self.site.feed.topics
+        ticket = topics.ticket("cancels")
+        reply = await leasing.heartbeat(self.hub, ask, actor=self.actor)
+        # A wait may not outlive the lease that it keeps.
+        until = monotonic() + min(ask.body.wait_s, self.site.options.wait_s, reply.lease_s / 2)
+        while not reply.cancel and await self.news("cancels", ticket, until - monotonic()):
+            ticket = topics.ticket("cancels")
+            job = await self.hub.store.reader.get(Job, job_id)
+            if job is None or job.state != "claimed" or job.attempt != ask.body.attempt:
+                raise LeaseLost(f"attempt {ask.body.attempt} of {job_id} has no lease any more; stop")
+            reply = ProgressReply(cancel=job.cancel_requested, lease_s=reply.lease_s)
+        self.reply(reply)
 
 
 class JobProgress(Handler):

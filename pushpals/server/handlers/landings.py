@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from pushpals.hub import landings, lanes, leasing
@@ -15,7 +13,9 @@ from pushpals.protocol.commands import (
     Landings,
     Lanes,
     LeaseLane,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
     SetLaneMode,
@@ -24,6 +24,7 @@ from pushpals.protocol.commands import (
 from pushpals.protocol.errors import NotFound
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import counts, filters, following, page
 
 
 class LandingList(Handler):
@@ -38,18 +39,13 @@ class LandingList(Handler):
 
     @needs("landing.read")
     async def get(self) -> None:
-        where: dict[str, Any] = {}
-        for name, column in (("lane", "lane"), ("state", "state"), ("jobId", "job_id")):
-            if (value := self.text(name)) is not None:
-                where[column] = tuple(value.split(",")) if name == "state" else value
-        session_id = self.text("sessionId")
-        if session_id is not None:
-            where["session_id"] = self.session(session_id)
-        elif self.actor.sessions is not None:
-            where["session_id"] = tuple(self.actor.sessions)
-        limit, skip = self.number("limit", 100, least=1, most=1_000), self.number("after", 0)
-        found = await self.hub.store.reader.find(Landing, order=("-n",), limit=limit, skip=skip, **where)
-        self.reply(Landings(items=found, next=str(skip + limit) if len(found) == limit else None))
+        where = filters(self, {"lane": "lane", "jobId": "job_id", "branch": "branch", "head": "head"})
+        found = await page(self, Landing, where)
+        self.reply(
+            Landings(
+                items=found.items, next=following(found), counts=await counts(self, Landing, where, "state")
+            )
+        )
 
 
 class OneLanding(Handler):
@@ -127,6 +123,15 @@ class LaneLease(Handler):
             if not await self.news("lanes", ticket, until - self.site.monotonic()):
                 return self.reply(work)
             ask = replace(ask, fence=work.lane.fence, head=None, facts={})
+
+
+class LaneMoves(Handler):
+    """``/lanes/moves``: several steps in one transaction."""
+
+    @needs("landing.work")
+    async def post(self) -> None:
+        body = self.body(MoveLandings)
+        self.reply(await self.hub.run(landings.move_all, body, actor=self.actor, key=self.key, reply=Moved))
 
 
 class LaneModeOf(Handler):

@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from pushpals.hub import sessions
+from pushpals.hub import forks, retention, sessions
+from pushpals.hub.hub import SYSTEM
+from pushpals.hub.jobs import Tick
 from pushpals.hub.of import Of
 from pushpals.hub.snapshot import snapshot
+from pushpals.hub.upkeep import index
 from pushpals.protocol.commands import (
     CreateSession,
     Entry,
     EventsPosted,
+    ForkSession,
+    Found,
     History,
     Posted,
     PostEvent,
     PostEvents,
     PostMessage,
+    Pruned,
+    PruneSession,
     SessionCreated,
     Sessions,
     SetMark,
+    TicketMade,
 )
-from pushpals.protocol.errors import NotFound
+from pushpals.protocol.errors import BadRequest, NotFound
 from pushpals.protocol.events import PROTOCOL_VERSION
 from pushpals.protocol.records import Mark, Session
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import MAX_PAGE, counts, following, page
 from pushpals.server.live import find_session
-from pushpals.server.sse import EventStream
+from pushpals.server.sse import MAX_SESSIONS, EventStream, ManyStream
+from pushpals.server.tickets import LIFE_S
 
-MAX_PAGE = 1_000
+INDEX_ROUNDS = 20
+"""How much a search takes in before it looks, in thousands of events; upkeep does the rest."""
 
 
 class SessionList(Handler):
@@ -49,18 +62,19 @@ class SessionList(Handler):
 
     @needs("session.read")
     async def get(self) -> None:
-        limit, skip = self.number("limit", 100, least=1, most=MAX_PAGE), self.number("after", 0)
-        reader, only = self.hub.store.reader, self.actor.sessions
+        only = self.actor.sessions
         if only is None and self.actor.role in ("worker", "pusher"):
             only = []
-        if only is None:
-            found = await reader.find(Session, order=("-created_at", "n"), limit=limit, skip=skip)
-            following = str(skip + limit) if len(found) == limit else None
-        else:
-            named = [await reader.get(Session, name) for name in only[skip : skip + limit]]
-            found = [session for session in named if session is not None]
-            following = str(skip + limit) if len(only) > skip + limit else None
-        self.reply(Sessions(items=found, next=following))
+        where: dict[str, Any] = {} if only is None else {"id": tuple(only)}
+        found = await page(self, Session, where)
+        total = await counts(self, Session, where, "created_at")
+        self.reply(
+            Sessions(
+                items=found.items,
+                next=following(found),
+                total=None if total is None else sum(total.values()),
+            )
+        )
 
 
 class OneSession(Handler):
@@ -73,6 +87,8 @@ class OneSession(Handler):
 
 class SessionEvents(Handler):
     """``/sessions/:id/events``: the stream, as server-sent events."""
+
+    TICKETS = True
 
     @needs("session.read")
     async def get(self, session_id: str) -> None:
@@ -112,6 +128,99 @@ class SessionEvents(Handler):
         if last.isascii() and last.isdigit() and len(last) <= 16:
             return int(last)
         return self.number("after", 0)
+
+
+class ManyEvents(Handler):
+    """``/events``: the streams of several sessions in one connection."""
+
+    @needs("session.read")
+    async def get(self) -> None:
+        names = list(dict.fromkeys((self.text("session") or "").split(",")))
+        if len(names) > MAX_SESSIONS or not all(names):
+            raise BadRequest(
+                f"`session` names 1 to {MAX_SESSIONS} sessions: ?session=a,b", code="stream.sessions"
+            )
+        found = [await find_session(self.site, self.readable(name)) for name in names]
+        stream = ManyStream(
+            self.site, found, self.actor.token_id, self.types(), http_1_1=self.request.version != "HTTP/1.0"
+        )
+        position = self.request.headers.get("Last-Event-ID", "").strip() or self.text("after") or ""
+        after = {name: number(value) for name, value in vector(position).items()}
+        epochs = vector(self.text("epoch") or "")
+        self.clear_header("Content-Type")
+        headers = list(self._headers.get_all())
+        self.site.streams.add(stream)
+        try:
+            stream.attach(self.detach(), headers)
+            await stream.run(after, epochs)
+        finally:
+            stream.end("failed")
+
+
+class SessionTickets(Handler):
+    """``/sessions/:id/tickets``"""
+
+    @needs("session.read")
+    async def post(self, session_id: str) -> None:
+        session = await find_session(self.site, self.readable(session_id))
+        ticket = self.site.tickets.new(session.id, self.actor.token_id, self.address)
+        self.reply(TicketMade(ticket=ticket, expires_in_s=LIFE_S), 201)
+
+
+class SessionSearch(Handler):
+    """``/sessions/:id/search``"""
+
+    @needs("session.read")
+    async def get(self, session_id: str) -> None:
+        session = await find_session(self.site, self.readable(session_id))
+        query = self.text("q")
+        if query is None:
+            raise BadRequest("say what to look for: ?q=words", code="search.empty")
+        limit = self.number("limit", 50, least=1, most=MAX_PAGE)
+        before = self.number("before", 0) or None
+        for _ in range(INDEX_ROUNDS):
+            if not await self.hub.run(index, Tick(), actor=SYSTEM):
+                break
+        found = await self.hub.store.reader.search(
+            session.id, query, before=before, limit=limit, types=self.types()
+        )
+        self.reply(
+            Found(
+                items=[Entry(cursor=e.cursor, envelope=msgspec.Raw(e.data)) for e in found],
+                next=found[-1].cursor if len(found) == limit else None,
+            )
+        )
+
+
+class SessionFork(Handler):
+    """``/sessions/:id/fork``"""
+
+    @needs("session.create")
+    async def post(self, session_id: str) -> None:
+        ask = self.body(ForkSession)
+        gathered = await forks.gather(self.hub.store.reader, self.readable(session_id), ask)
+        made = await self.hub.run(
+            forks.fork, gathered, actor=self.actor, key=self.key, reply=sessions.CreatedSession
+        )
+        reply = SessionCreated(
+            session_id=made.session.id, protocol_version=PROTOCOL_VERSION, cursor=made.session.last
+        )
+        self.reply(reply, 201)
+
+
+class SessionPrune(Handler):
+    """``/sessions/:id/prune``"""
+
+    @needs("session.prune")
+    async def post(self, session_id: str) -> None:
+        ask = Of(id=self.session(session_id), body=self.body(PruneSession))
+        erased = 0
+        while True:
+            done = await self.hub.run(retention.prune, ask, actor=self.actor)
+            erased += done.erased
+            if not done.erased:
+                break
+        self.reply(Pruned(session=done.session, erased=erased))
 
 
 class SessionHistory(Handler):
@@ -167,6 +276,20 @@ class SessionMark(Handler):
     async def put(self, session_id: str, reader: str) -> None:
         ask = Of(id=f"{self.session(session_id)}/{_reader(reader)}", body=self.body(SetMark))
         self.reply(await self.hub.run(sessions.set_mark, ask, actor=self.actor, key=self.key, reply=Mark))
+
+
+def vector(text: str) -> dict[str, str]:
+    """``a:120,b:7`` taken apart; what is no such pair is refused."""
+    pairs = [part.rpartition(":") for part in text.split(",") if part]
+    if not all(name and value for name, _, value in pairs):
+        raise BadRequest("a position is `session:cursor,session:cursor`", code="query.bad_position")
+    return {name: value for name, _, value in pairs}
+
+
+def number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise BadRequest("a position is `session:cursor,session:cursor`", code="query.bad_position")
+    return int(text)
 
 
 def _reader(name: str) -> str:

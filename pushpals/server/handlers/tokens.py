@@ -9,6 +9,7 @@ from pushpals.hub.of import Of
 from pushpals.protocol.commands import NewToken, Ok, Tokens
 from pushpals.protocol.records import Token
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import MAX_PAGE, counts, following, page
 
 
 class TokenList(Handler):
@@ -16,8 +17,16 @@ class TokenList(Handler):
 
     @needs("token.manage")
     async def get(self) -> None:
-        found = await self.hub.store.reader.find(Token, limit=1_000)
-        self.reply(Tokens(items=[replace(token, digest="") for token in found]))
+        role = self.text("role")
+        where = {"role": role} if role else {}
+        found = await page(self, Token, where, default=MAX_PAGE)
+        self.reply(
+            Tokens(
+                items=[replace(token, digest="") for token in found.items],
+                next=following(found),
+                counts=await counts(self, Token, where, "role"),
+            )
+        )
 
     @needs("token.manage")
     async def post(self) -> None:

@@ -7,6 +7,7 @@ from pushpals.hub.of import Of
 from pushpals.protocol.commands import RegisterWorker, SetWorkerState, WorkerReply, Workers
 from pushpals.protocol.records import Worker
 from pushpals.server.base import Handler, needs
+from pushpals.server.handlers.lists import MAX_PAGE, counts, following, page
 
 
 class WorkerList(Handler):
@@ -14,8 +15,16 @@ class WorkerList(Handler):
 
     @needs("worker.read")
     async def get(self) -> None:
-        found = await self.hub.store.reader.find(Worker, order=("-seen_at", "n"), limit=1_000)
-        self.reply(Workers(items=found))
+        states = self.text("state")
+        where = {"state": tuple(states.split(","))} if states else {}
+        found = await page(self, Worker, where, default=MAX_PAGE)
+        self.reply(
+            Workers(
+                items=sorted(found.items, key=lambda worker: worker.seen_at, reverse=True),
+                next=following(found),
+                counts=await counts(self, Worker, where, "state"),
+            )
+        )
 
 
 class OneWorker(Handler):

@@ -324,4 +324,7 @@ async function diff(landing) {
   return el("pre", { class: "diff", tabIndex: 0 }, code);
 }
 
-ask("GET", "login").then(enter, (error) => gate(error.status === 401 ? "" : error.message));
+// A paired device comes with its one-time code behind the hash, which no server and no log ever sees.
+const paired = /^#code=([A-Za-z0-9-]{12,20})$/.exec(location.hash);
+if (paired) history.replaceState(null, "", location.pathname);
+(paired ? ask("POST", "login", { code: paired[1] }) : ask("GET", "login")).then(enter, (error) => gate(error.status === 401 ? "" : error.message));

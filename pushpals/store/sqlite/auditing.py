@@ -21,6 +21,8 @@ class StoredHistory(NamedTuple):
 
     row: int
     session_id: str
+    first: int
+    """Bodies of events before it may be erased; their links stay."""
     last: int
     epoch: str
     head: bytes

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Final, NamedTuple
 
 from pushpals.store.base import StoreUnreadable
+from pushpals.store.sqlite import views
 
 APPLICATION_ID: Final = 0x50504C53
 """``PPLS`` in the header of every database of ours."""
@@ -50,6 +51,8 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | No
         done = _done(connection)
         _recognise(done, migrations)
         ran = [migration for migration in migrations if migration.version not in done]
+        if ran:
+            views.drop(connection)
         for migration in ran:
             for statement in statements(migration.sql):
                 connection.execute(statement)
@@ -58,6 +61,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] | No
                 " VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
                 (migration.version, migration.name, migration.digest),
             )
+        views.apply(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -16,6 +16,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
@@ -23,6 +24,7 @@ from typing import TypeVar
 
 from pushpals.protocol.ids import Ids
 from pushpals.protocol.records import Actor
+from pushpals.store.asking import Answer, Question
 from pushpals.store.base import DEFAULT_WEIGHT, Health, OnCommit, StoreClosed, StoreUnreadable, Tx
 from pushpals.store.sqlite import checking
 from pushpals.store.sqlite.checkpoint import Checkpointer
@@ -34,12 +36,16 @@ from pushpals.store.sqlite.connecting import (
     open_database,
 )
 from pushpals.store.sqlite.errors import translated
+from pushpals.store.sqlite.guard import Asking
 from pushpals.store.sqlite.lock import ProcessLock
 from pushpals.store.sqlite.reader import SqliteReader
 from pushpals.store.sqlite.waiting import WaitingWrites, Write
 from pushpals.store.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+ASKERS = 2
+"""Questions in SQL that are answered at once, on threads of their own."""
 
 
 async def open_store(
@@ -112,6 +118,8 @@ class SqliteStore:
         self._writer = writer
         self._checkpointer = checkpointer
         self._reader = reader
+        self._askers = ThreadPoolExecutor(ASKERS, thread_name_prefix="pushpals-store-ask")
+        self._asked: set[Asking] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -159,6 +167,19 @@ class SqliteStore:
         self._refuse_closed()
         return await asyncio.to_thread(_check, self._path)
 
+    async def ask(self, question: Question) -> Answer:
+        self._refuse_closed()
+        asking = Asking(self._path, question)
+        self._asked.add(asking)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._askers, asking.run)
+        except sqlite3.Error as error:
+            raise translated(error) from error
+        finally:
+            # A caller that left does not wait for the thread, which ends within a thousand steps.
+            asking.stop()
+            self._asked.discard(asking)
+
     async def close(self) -> None:
         if self._closing is None:
             self._waiting.close()
@@ -166,8 +187,11 @@ class SqliteStore:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        for asking in self._asked:
+            asking.stop()
         await self._writer.ended
         await self._reader.close()
+        await asyncio.to_thread(self._askers.shutdown)
         await asyncio.to_thread(self._close_files)
 
     def _close_files(self) -> None:

@@ -807,16 +807,6 @@ class StoreContract:
         assert await bench.store.check() == []
         await bench.store.close()
 
-
-async def everything(store: Store) -> dict[str, Any]:
-    """All facts of a small store, for comparing whole states."""
-    facts: dict[str, Any] = {RECORDS[kind].name: await store.reader.find(kind) for kind in RECORDS}
-    for session in facts["sessions"]:
-        facts[f"events of {session.id}"] = await store.reader.events(session.id, limit=10**6)
-        facts[f"head of {session.id}"] = await store.reader.head(session.id)
-    facts["total"] = await store.reader.total_events()
-    return facts
-
     # --- pages, search, retention, adopted events ---------------------------------------------------
 
     async def test_pages_lead_on_without_a_repeat_while_records_come(self, bench: Bench) -> None:
@@ -923,3 +913,13 @@ async def everything(store: Store) -> dict[str, Any]:
         assert (health.waiting, health.stuck_s) == (0, 0.0)
         assert health.commits >= 1
         assert health.writes >= 1
+
+
+async def everything(store: Store) -> dict[str, Any]:
+    """All facts of a small store, for comparing whole states."""
+    facts: dict[str, Any] = {RECORDS[kind].name: await store.reader.find(kind) for kind in RECORDS}
+    for session in facts["sessions"]:
+        facts[f"events of {session.id}"] = await store.reader.events(session.id, limit=10**6)
+        facts[f"head of {session.id}"] = await store.reader.head(session.id)
+    facts["total"] = await store.reader.total_events()
+    return facts

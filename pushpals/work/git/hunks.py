@@ -28,17 +28,34 @@ class AddedText(msgspec.Struct, frozen=True, kw_only=True):
 
 def added_sections(patch: bytes) -> Iterator[AddedText]:
     """One entry per ``diff --git`` section. Raises ValueError if this is not a whole unified diff."""
+    return (section for _, section in headed_sections(patch))
+
+
+def headed_sections(
+    patch: bytes, *, headers: re.Pattern[bytes] | None = None
+) -> Iterator[tuple[re.Match[bytes] | None, AddedText]]:
+    """Like :func:`added_sections`, for several diffs in one text.
+
+    ``headers`` matches whole lines that stand before the sections they head; each section comes with its own.
+    """
+    header: re.Match[bytes] | None = None
     lines = patch.split(b"\n")
     if lines and lines[-1] == b"":
         lines.pop()
     at = 0
     while at < len(lines):
+        if headers is not None and (headed := headers.fullmatch(lines[at])):
+            header = headed
+            at += 1
+            continue
         if not lines[at].startswith(_FILE):
             raise ValueError("not at the head of a file section")
         at += 1
         text: list[bytes] = []
         numbers: list[int] = []
         while at < len(lines) and not lines[at].startswith(_FILE):
+            if headers is not None and headers.fullmatch(lines[at]):
+                break
             hunk = _HUNK.match(lines[at])
             at += 1
             if hunk is None:
@@ -57,4 +74,4 @@ def added_sections(patch: bytes) -> Iterator[AddedText]:
                 if sign in (b"-", b" "):
                     old_left -= 1
                 at += 1
-        yield AddedText(text=b"\n".join(text), lines=tuple(numbers))
+        yield header, AddedText(text=b"\n".join(text), lines=tuple(numbers))

@@ -6,14 +6,15 @@ first, and before a merge, because the worker is not trusted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from pushpals.work.git.changes import GITLINK, SYMLINK, ChangedFile
-from pushpals.work.git.names import show_path
+from pushpals.work.git.names import Sha, show_path
 from pushpals.work.git.repo import BareRepo
-from pushpals.work.git.tree_rules import MODES, Refusal, judge_link, judge_path, judge_twins
+from pushpals.work.git.tree_rules import MODES, Refusal, fold_path, judge_link, judge_path, judge_twins
 
 
 class ChangeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +34,14 @@ async def judge_change(
     *,
     limits: ChangeLimits,
     allow_submodules: bool = False,
+    sizes: Mapping[Sha, int] | None = None,
+    names: Names | None = None,
 ) -> tuple[Refusal, ...]:
-    """Everything against a change, by rule. ``head`` is the tree or commit that it leads to."""
+    """Everything against a change, by rule. ``head`` is the tree or commit that it leads to.
+
+    ``sizes`` of the new blobs and the ``names`` of the tree before the change spare two looks if they are
+    known already.
+    """
     if len(files) > limits.files:
         return (
             Refusal(
@@ -58,8 +65,11 @@ async def judge_change(
             )
     named = [file for file in present if file.status in ("added", "renamed", "copied")]
     refusals += [refusal for file in named if (refusal := judge_path(file.path))]
-    refusals += await _twins(repo, named, head)
-    refusals += await _sizes(repo, present, limits)
+    if names is None:
+        refusals += await _twins(repo, named, head)
+    else:
+        refusals += names.twins(files)
+    refusals += await _sizes(repo, present, limits, sizes)
     links = [file for file in present if file.new_mode == SYMLINK]
     for file in links:
         target = await repo.blob(file.new_sha, limit_bytes=4096)
@@ -78,9 +88,14 @@ async def _twins(repo: BareRepo, named: Sequence[ChangedFile], head: str) -> lis
     return [refusal for refusal in judge_twins([*old, *sorted(new)]) if refusal.path not in before]
 
 
-async def _sizes(repo: BareRepo, present: Sequence[ChangedFile], limits: ChangeLimits) -> list[Refusal]:
+async def _sizes(
+    repo: BareRepo,
+    present: Sequence[ChangedFile],
+    limits: ChangeLimits,
+    known: Mapping[Sha, int] | None,
+) -> list[Refusal]:
     blobs = [file for file in present if file.new_mode != GITLINK]
-    sizes = await repo.sizes(file.new_sha for file in blobs)
+    sizes = known if known is not None else await repo.sizes(file.new_sha for file in blobs)
     refusals = [
         Refusal(
             code="change.file_bytes",
@@ -100,3 +115,41 @@ async def _sizes(repo: BareRepo, present: Sequence[ChangedFile], limits: ChangeL
             )
         )
     return refusals
+
+
+class Names:
+    """The names of a tree, folded as file systems fold them, to judge many changes of it."""
+
+    def __init__(self, paths: Iterable[str]):
+        self._spelled: dict[str, Counter[str]] = defaultdict(Counter)
+        for path in paths:
+            for folded, prefix in fold_path(path):
+                self._spelled[folded][prefix] += 1
+
+    def twins(self, files: Sequence[ChangedFile]) -> list[Refusal]:
+        """Names that the change makes and that are one with another where case is not kept."""
+        made = sorted(file.path for file in files if file.status in ("added", "renamed", "copied"))
+        gone: Counter[str] = Counter()
+        for file in files:
+            left = file.path if file.status == "deleted" else None
+            left = file.old_path if file.status == "renamed" else left
+            if left is not None:
+                gone.update(prefix for _, prefix in fold_path(left))
+        refused: dict[str, Refusal] = {}
+        seen: dict[str, str] = {}
+        for path in made:
+            for folded, prefix in fold_path(path):
+                old = [p for p, n in self._spelled.get(folded, Counter()).items() if n > gone[p]]
+                other = next((p for p in old if p != prefix), None) or seen.setdefault(folded, prefix)
+                # Twins that were there before are the repository's own business.
+                if other != prefix and prefix not in old:
+                    refused.setdefault(
+                        folded,
+                        Refusal(
+                            code="tree.twin",
+                            path=show_path(prefix),
+                            detail=f"the same name as {show_path(other)} where case or "
+                            "Unicode form is not kept",
+                        ),
+                    )
+        return list(refused.values())

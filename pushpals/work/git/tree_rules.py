@@ -7,7 +7,7 @@ fsck for this. It refuses ``.git`` in disguise, but lets escaping links, control
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -103,10 +103,7 @@ def judge_twins(paths: Iterable[str]) -> list[Refusal]:
     seen: dict[str, str] = {}
     refused: dict[str, Refusal] = {}
     for path in paths:
-        prefix = ""
-        for name in path.split("/"):
-            prefix = f"{prefix}/{name}" if prefix else name
-            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", prefix).casefold())
+        for folded, prefix in fold_path(path):
             other = seen.setdefault(folded, prefix)
             if other != prefix:
                 refused.setdefault(
@@ -118,3 +115,14 @@ def judge_twins(paths: Iterable[str]) -> list[Refusal]:
                     ),
                 )
     return list(refused.values())
+
+
+def fold_path(path: str) -> Iterator[tuple[str, str]]:
+    """Each folder of a path and the path: as a file system that folds names sees it, and as written."""
+    prefix = ""
+    for name in path.split("/"):
+        prefix = f"{prefix}/{name}" if prefix else name
+        if prefix.isascii():
+            yield prefix.casefold(), prefix
+        else:
+            yield unicodedata.normalize("NFC", unicodedata.normalize("NFC", prefix).casefold()), prefix

@@ -9,5 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 BUILT_IN: Mapping[str, str] = {
-    name: f"pushpals.work.kinds.{name}:KIND" for name in ("check", "command", "patch", "fix", "look", "agent")
+    name: f"pushpals.work.kinds.{name}:KIND"
+    for name in ("check", "command", "patch", "fix", "look", "agent", "revert")
 }

@@ -22,7 +22,8 @@ TAIL = 2_000
 
 
 class CommandArgs(Args, frozen=True, kw_only=True):
-    """``argv`` is the program and its arguments; instead of it, ``script`` is a shell script. ``keep`` proposes
+    """``argv`` is the program and its arguments; instead of it, ``script`` is a shell script. ``keep``
+    proposes
     what it changed."""
 
     argv: Annotated[list[str], msgspec.Meta(max_length=1_000)] = []

@@ -7,6 +7,7 @@ with conflicts is not applied. Nothing is ever applied with fuzz.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pushpals.protocol.jobs import JobResult
@@ -95,6 +96,10 @@ def _failure(first: Ran, merged: Ran, diff: str) -> JobFailure:
     rejected = rejections(stderr, diff)
     conflicts = "with conflicts" in merged.output
     message = "the patch does not apply"
+    if outside := re.search(r"^error: invalid path '(.*)'$", stderr, re.M):
+        return JobFailure(
+            f"the patch names {outside[1]}, which is no path of a repository", error_class="policy"
+        )
     if rejected:
         message += f": {_where(rejected[0])}"
         if len(rejected) > 1:

@@ -10,6 +10,7 @@ newer than the oldest git supported; the answer is the one of ``git revert`` and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Literal
 
 import msgspec
 
+from pushpals.work.git import many
 from pushpals.work.git.changes import ChangedFile
+from pushpals.work.git.commits import CommitInfo
 from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import Sha, as_sha, decode_path, show_path, split_nul
 from pushpals.work.git.repo import BareRepo
@@ -55,6 +58,8 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     our_commits: tuple[Sha, ...]
     """Commits of the branch that touch them, newest first."""
     with_target: bool = True
+    marked: Sha | None = None
+    """The tree with conflict markers in its files, as git left it."""
 
 
 class Noop(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,8 +94,10 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conflicted(msgspec.Struct, frozen=True, kw_only=True):
-    """What git says about a merge that has conflicts. Paths as bytes came (surrogateescape)."""
+    """What git says about a merge that has conflicts. Paths as bytes came (surrogateescape). ``tree`` has
+    conflict markers in its files."""
 
+    tree: Sha
     paths: tuple[str, ...]
     messages: tuple[ConflictMessage, ...]
 
@@ -105,7 +112,7 @@ async def merge_trees(repo: BareRepo, ours: str, theirs: str) -> Merged | Confli
     tree, rest = _split_once(result.stdout)
     if result.code == 0:
         return Merged(tree=as_sha(tree.decode("ascii")))
-    return _parse_conflict(rest)
+    return _parse_conflict(as_sha(tree.decode("ascii")), rest)
 
 
 async def merge_over(repo: BareRepo, base_tree: str, ours_tree: str, theirs_tree: str) -> Merged | Conflicted:
@@ -143,32 +150,86 @@ async def compose(
         return Unrelated(onto=onto, head=head)
     if base == head:
         return Noop(reason="contained")
-    merged = await merge_trees(repo, onto, head)
+    onto_tree = await repo.tree_of(onto)
+    assert onto_tree is not None
+    return await compose_onto(
+        repo,
+        target=target,
+        onto=onto,
+        onto_tree=onto_tree,
+        base=base,
+        head=await repo.commit(head),
+        message=message,
+        committer=committer,
+        author=author,
+        style=style,
+        signing_key=signing_key,
+    )
+
+
+async def compose_onto(
+    repo: BareRepo,
+    *,
+    target: Sha,
+    onto: Sha,
+    onto_tree: Sha,
+    base: Sha,
+    head: CommitInfo,
+    message: str,
+    committer: Identity,
+    author: Identity | None = None,
+    style: Style = "merge",
+    signing_key: Path | None = None,
+) -> Composed | Noop | Conflict:
+    """:func:`compose` where everything about the two sides is known: one process, for the merge itself."""
+    info, head_id = head, head.sha
+    merged = await merge_trees(repo, onto, head_id)
     if isinstance(merged, Conflicted):
-        if by := await landed_before(repo, base=base, head=head, target=onto):
+        if by := await landed_before(repo, base=base, head=head_id, target=onto):
             return Noop(reason="landed_before", by=by)
-        alone = onto == target or isinstance(await merge_trees(repo, target, head), Conflicted)
+        alone = onto == target or isinstance(await merge_trees(repo, target, head_id), Conflicted)
         return Conflict(
             onto=onto,
-            head=head,
+            head=head_id,
             base=base,
             paths=tuple(show_path(path) for path in merged.paths),
             messages=merged.messages,
             their_commits=await _touching(repo, base, onto, merged.paths),
-            our_commits=await _touching(repo, base, head, merged.paths),
+            our_commits=await _touching(repo, base, head_id, merged.paths),
             with_target=alone,
+            marked=merged.tree,
         )
-    if merged.tree == await repo.tree_of(onto):
+    if merged.tree == onto_tree:
         return Noop(reason="same_tree")
-    commit = await repo.commit_tree(
-        merged.tree,
-        [onto, head] if style == "merge" else [onto],
-        message,
-        author=author or (await repo.commit(head)).author,
-        committer=committer,
-        signing_key=signing_key,
-    )
-    return Composed(commit=commit, tree=merged.tree, onto=onto, head=head, base=base)
+    parents = [onto, head_id] if style == "merge" else [onto]
+    author = author or info.author
+    if signing_key is None:
+        text = many.commit_text(merged.tree, parents, message, author=author, committer=committer)
+        commit = many.write_commit(repo, text)
+    else:
+        commit = await repo.commit_tree(
+            merged.tree, parents, message, author=author, committer=committer, signing_key=signing_key
+        )
+    return Composed(commit=commit, tree=merged.tree, onto=onto, head=head_id, base=base)
+
+
+async def conflict_text(repo: BareRepo, conflict: Conflict, *, limit: int = 6_000) -> str:
+    """Both sides of what conflicts, between git's markers, for whoever repairs it; ``limit`` characters."""
+    if conflict.marked is None:
+        return ""
+    entries = {show_path(e.path): e for e in await repo.tree_entries(conflict.marked, sizes=False)}
+    parts: list[str] = []
+    for path in conflict.paths[:20]:
+        entry = entries.get(path)
+        if entry is None or entry.mode not in ("100644", "100755"):
+            continue
+        text = (await repo.blob(entry.sha, limit_bytes=512 * 1024)).decode("utf-8", "replace")
+        if hunks := _MARKED.findall(text):
+            parts.append(f"{path}\n" + "\n".join(hunk.rstrip() for hunk in hunks))
+    return "\n\n".join(parts)[:limit]
+
+
+_MARKED = re.compile(r"^<{7} .*?^>{7} [^\n]*\n?", re.M | re.S)
 
 
 async def compose_revert(
@@ -219,6 +280,22 @@ async def landed_before(
             raise
         return None
     return next((commit for patch, commit in theirs if patch == ours[0][0]), None)
+
+
+async def same_patch(repo: BareRepo, one: tuple[str, str], other: tuple[str, str]) -> str | None:
+    """The patch identity that two changes (base, head) share, None if they differ or are too large to say."""
+    ids = []
+    for base, head in (one, other):
+        if await many.missing(repo, [base, head]):
+            return None
+        try:
+            found = await _patch_ids(repo, ["diff-tree", "-p", "-r", as_sha(base), as_sha(head)])
+        except GitError as error:
+            if error.kind != "too_large":
+                raise
+            return None
+        ids.append(found[0][0] if found else None)
+    return ids[0] if ids[0] == ids[1] else None
 
 
 async def stray_paths(
@@ -273,7 +350,7 @@ def _split_once(raw: bytes) -> tuple[bytes, bytes]:
     return head, rest
 
 
-def _parse_conflict(rest: bytes) -> Conflicted:
+def _parse_conflict(tree: Sha, rest: bytes) -> Conflicted:
     # "<mode> <id> <stage>\t<path>" fields, an empty field, then for each message: count, paths, kind, text.
     fields = iter(split_nul(rest))
     paths: dict[str, None] = {}
@@ -293,4 +370,4 @@ def _parse_conflict(rest: bytes) -> Conflicted:
                     paths=named,
                 )
             )
-    return Conflicted(paths=tuple(paths), messages=tuple(messages))
+    return Conflicted(tree=tree, paths=tuple(paths), messages=tuple(messages))

@@ -126,3 +126,13 @@ def _value(raw: str) -> str:
 def _clean(text: str) -> str:
     text = text.encode("utf-8", "replace").decode("utf-8")
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def trailer(message: str, key: str) -> str | None:
+    """The value of a trailer in the last paragraph of a landing commit's message, None without it."""
+    last = message.rstrip().rsplit("\n\n", 1)[-1]
+    for line in last.split("\n"):
+        name, colon, value = line.partition(": ")
+        if colon and name == key:
+            return value.strip() or None
+    return None

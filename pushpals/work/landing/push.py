@@ -37,6 +37,9 @@ class LandingJob(msgspec.Struct, frozen=True, kw_only=True):
     commit: Sha
     """The commit that lands it: an ancestor of the intent's ``new``, or ``new`` itself."""
     branch: str | None = None
+    record_old: Sha | None = None
+    """Where the record stands already, if the job landed before, was taken out by hand, and a person asked
+    for it again. Without that, a record must not exist."""
 
     @property
     def record(self) -> str:
@@ -58,7 +61,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     def updates(self) -> list[RefUpdate]:
         updates = [RefUpdate(ref=as_ref(self.target), old=self.old, new=self.new)]
         for job in self.jobs:
-            updates.append(RefUpdate(ref=job.record, old=None, new=job.commit))
+            updates.append(RefUpdate(ref=job.record, old=job.record_old, new=job.commit))
             if job.branch is not None:
                 after = job.commit if self.keep_branches else None
                 updates.append(RefUpdate(ref=as_ref(job.branch), old=job.head, new=after))
@@ -171,7 +174,7 @@ async def _look(repo: BareRepo, remote: Remote, intent: Intent) -> Recovery:
     if recorded:
         return Rewound(at=at)
     for job in intent.jobs:
-        if (record := records[job.job]) is not None:
+        if (record := records[job.job]) is not None and record != job.record_old:
             return RecordExists(job=job.job, at=record)
     if at != intent.old:
         return MainMoved(at=at)
@@ -247,6 +250,38 @@ async def publish_branch(
         return Unreachable(kind=error.kind, text=str(error))
 
 
+async def publish_branches(
+    repo: BareRepo, remote: Remote, wanted: Mapping[AgentBranch, str]
+) -> dict[AgentBranch, Published | Taken | RemoteRefused | Unreachable]:
+    """:func:`publish_branch` for several new branches: one look, one push, and one look where it matters."""
+    if len(wanted) == 1:
+        ((branch, commit),) = wanted.items()
+        return {branch: await publish_branch(repo, remote, branch, commit)}
+    shas = {branch: as_sha(commit) for branch, commit in wanted.items()}
+    try:
+        there = await repo.ls_remote(remote, [branch.ref for branch in shas]) if shas else {}
+        absent = [branch for branch in shas if branch.ref not in there]
+        if absent:
+            updates = [RefUpdate(ref=branch.ref, old=None, new=shas[branch]) for branch in absent]
+            report = await repo.push(remote, updates, atomic=False)
+            there |= {ref.ref: update.new for ref, update in zip(report.refs, updates, strict=True)
+                      if ref.verdict == "moved" and update.new is not None}  # fmt: skip
+    except GitError as error:
+        if error.kind == "auth":
+            return dict.fromkeys(shas, RemoteRefused(kind="auth", text=str(error)))
+        return dict.fromkeys(shas, Unreachable(kind=error.kind, text=str(error)))
+    found: dict[AgentBranch, Published | Taken | RemoteRefused | Unreachable] = {}
+    for branch, sha in shas.items():
+        if (at := there.get(branch.ref)) == sha:
+            found[branch] = Published(at=sha)
+        elif at is not None:
+            found[branch] = Taken(at=at)
+        else:
+            # Refused: the single way says why, in the remote's own words.
+            found[branch] = await publish_branch(repo, remote, branch, sha)
+    return found
+
+
 async def withdraw_branch(repo: BareRepo, remote: Remote, branch: str, head: str) -> bool:
     """Delete a branch if it still is at ``head``. True if it is gone, whoever deleted it."""
     ref, old = as_ref(branch), as_sha(head)
@@ -258,12 +293,12 @@ async def withdraw_branch(repo: BareRepo, remote: Remote, branch: str, head: str
 
 
 async def _check(repo: BareRepo, intent: Intent) -> None:
-    if not await repo.is_ancestor(intent.old, intent.new) or intent.old == intent.new:
+    if intent.old == intent.new or not await repo.is_ancestor(intent.old, intent.new):
         raise ValueError(f"{intent.new} does not move {intent.target} forward from {intent.old}")
+    result = await repo.run(["rev-list", intent.new, f"^{intent.old}"], read_only=True)
+    new = set(result.stdout.decode("ascii").split())
     for job in intent.jobs:
-        if not await repo.is_ancestor(job.commit, intent.new) or await repo.is_ancestor(
-            job.commit, intent.old
-        ):
+        if job.commit not in new:
             raise ValueError(f"the commit of job {job.job} is not part of this landing")
 
 

@@ -340,7 +340,7 @@ async def test_another_holder_waits_until_the_lease_has_run_out(bench: Bench) ->
         await lease(bench, fence=1)
 
 
-@pytest.mark.parametrize("mode", ["paused", "frozen", "red"])
+@pytest.mark.parametrize("mode", ["frozen", "red"])
 async def test_nothing_is_pushed_while_the_queue_is_closed(bench: Bench, mode: str) -> None:
     landing = await green(bench)
     await bench.run(lanes.set_mode, SetLaneMode(lane="demo:main", mode=mode, cause="release day"))  # type: ignore[arg-type]

@@ -102,7 +102,7 @@ def test_an_end_is_an_end(state: LandingState) -> None:
 
 def test_what_is_being_pushed_cannot_be_cancelled_and_only_that_lands() -> None:
     assert "cancelled" not in landings.STEPS["pushing"]
-    assert [state for state, steps in landings.STEPS.items() if "landed" in steps] == ["pushing"]
+    assert [state for state, steps in landings.STEPS.items() if "landed" in steps] == ["prepared", "pushing"]
 
 
 def test_every_unfinished_landing_can_end() -> None:

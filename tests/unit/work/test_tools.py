@@ -73,7 +73,13 @@ async def test_a_call_and_its_result_frame_the_output(tmp_path: Path) -> None:
             "type": "tool_call",
             "toolCallId": "call-1",
             "tool": "look",
-            "args": {"argv": ["sh", "-c", "echo out; echo err >&2; exit 3"], "cwd": ".", "sandbox": "none"},
+            "args": {
+                "argv": ["sh", "-c", "echo out; echo err >&2; exit 3"],
+                "cwd": ".",
+                "sandbox": "none",
+                "decision": "allow",
+                "policy": load_policy().version[:16],
+            },
             "taskId": "task-1",
         },
         {

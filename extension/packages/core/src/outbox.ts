@@ -18,7 +18,7 @@ export interface Outgoing {
   readonly state: "waiting" | "sending" | "refused" | "sent";
   /** Why it was refused, or why it waits. */
   readonly why: string | null;
-  /** The event it became. It leaves the queue when that event arrives. */
+  /** The event it became, or seems to have become while the answer is out: then the history shows it. */
   readonly eventId: string | null;
 }
 
@@ -26,10 +26,13 @@ export interface Outgoing {
 export type Shelf = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
 const MOST = 200;
+const REMEMBERED = 1_000;
 
 export class Outbox {
   private items: readonly Outgoing[];
-  private sending = false;
+  private sending: Promise<void> | null = null;
+  private again = false;
+  private readonly seen = new Set<string>();
 
   constructor(
     private readonly transport: Pick<Transport, "request">,
@@ -59,19 +62,31 @@ export class Outbox {
     return item;
   }
 
-  /** Send what waits, oldest first. Call when the connection is live. */
-  async flush(): Promise<void> {
-    if (this.sending) return;
-    this.sending = true;
-    try {
+  /**
+   * Send what waits, oldest first, until nothing waits or the hub cannot be reached. Call when the connection
+   * is live. A call while it is sending makes it try once more at the end: the connection may have come back
+   * while a request was still timing out.
+   */
+  flush(): Promise<void> {
+    if (this.sending !== null) {
+      this.again = true;
+      return this.sending;
+    }
+    this.sending = this.drain().finally(() => {
+      this.sending = null;
+    });
+    return this.sending;
+  }
+
+  private async drain(): Promise<void> {
+    do {
+      this.again = false;
       for (;;) {
         const item = this.items.find((one) => one.state === "waiting");
         if (item === undefined) return;
-        if (!(await this.send(item))) return;
+        if (!(await this.send(item))) break;
       }
-    } finally {
-      this.sending = false;
-    }
+    } while (this.again);
   }
 
   /** A refused message goes back into the queue. */
@@ -84,10 +99,27 @@ export class Outbox {
     this.set(this.items.filter((item) => item.key !== key));
   }
 
-  /** The event arrived: the history shows the message now. */
-  arrived(eventIds: ReadonlySet<string>): void {
-    const left = this.items.filter((item) => item.eventId === null || !eventIds.has(item.eventId));
-    if (left.length !== this.items.length) this.set(left);
+  /**
+   * Events arrived. A confirmed message leaves; one whose answer is still out is marked when its words came
+   * back already, so that it is not shown twice. The stream is often faster than the answer.
+   */
+  arrived(events: readonly { readonly id: string; readonly text: string | null }[]): void {
+    for (const { id } of events) this.seen.add(id);
+    for (const id of this.seen) {
+      if (this.seen.size <= REMEMBERED) break;
+      this.seen.delete(id);
+    }
+    const taken = new Set(this.items.map((item) => item.eventId));
+    const left = this.items
+      .filter((item) => item.state !== "sent" || !this.seen.has(item.eventId ?? ""))
+      .map((item) => {
+        if (item.state !== "sending" || item.eventId !== null) return item;
+        const echo = events.find(({ id, text }) => text === item.text && !taken.has(id));
+        if (echo === undefined) return item;
+        taken.add(echo.id);
+        return { ...item, eventId: echo.id };
+      });
+    if (left.length !== this.items.length || left.some((item, at) => item !== this.items[at])) this.set(left);
   }
 
   /** Whether to go on with the next. */
@@ -98,15 +130,16 @@ export class Outbox {
       const posted = await this.transport.request<Posted>(
         "POST", `${sessionPath(this.session)}/message`, body, { key: item.key },
       );
-      this.change(item.key, { state: "sent", why: null, eventId: posted.eventId });
+      if (this.seen.has(posted.eventId)) this.discard(item.key);
+      else this.change(item.key, { state: "sent", why: null, eventId: posted.eventId });
       return true;
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       if (error instanceof Refusal && !error.passing && error.status !== 401) {
-        this.change(item.key, { state: "refused", why });
+        this.change(item.key, { state: "refused", why, eventId: null });
         return true;
       }
-      this.change(item.key, { state: "waiting", why });
+      this.change(item.key, { state: "waiting", why, eventId: null });
       return false;
     }
   }

@@ -14,13 +14,61 @@ export type AskState = "open" | "approved" | "denied" | "expired" | "void";
 export type JobState = "blocked" | "scheduled" | "pending" | "claimed" | "completed" | "failed" | "cancelled";
 export type LandingState = "submitted" | "needs_approval" | "queued" | "prepared" | "composed" | "checking" | "green" | "pushing" | "held" | "landed" | "noop" | "conflict" | "rejected" | "stale" | "cancelled" | "failed";
 export type LaneMode = "open" | "paused" | "draining" | "frozen" | "red";
-export type Role = "operator" | "viewer" | "buddy" | "worker" | "pusher";
+export type Role = "operator" | "viewer" | "notebook" | "buddy" | "worker" | "pusher";
 export type TaskState = "created" | "started" | "completed" | "failed";
 export type Verdict = "passed" | "failed" | "timed_out" | "could_not_run";
 export type WorkerState = "idle" | "busy" | "draining" | "paused" | "gone";
 export const JOB_ENDS: ReadonlySet<JobState> = new Set<JobState>(["cancelled", "completed", "failed"]);
 export const LANDING_ENDS: ReadonlySet<LandingState> = new Set<LandingState>(["cancelled", "conflict", "failed", "landed", "noop", "rejected", "stale"]);
 export const LANDING_WORKING: ReadonlySet<LandingState> = new Set<LandingState>(["checking", "composed", "green", "prepared", "pushing"]);
+
+/** What the codes of a decision mean. */
+export const REASONS: Readonly<Record<string, string>> = {
+  "readonly": "every part is on the read-only list",
+  "exec.plain": "an ordinary program, run from its argument list",
+  "exec.interp": "runs code from the tree: a test runner, a build tool, an interpreter, a script",
+  "exec.shell": "needs a shell: expansions, loops, functions, redirections to files",
+  "exec.opaque": "starts something that cannot be seen from its argument list",
+  "rule.allowed": "an allow rule of the operator covers every part",
+  "not-readonly": "the preset asks about everything that is not on the read-only list",
+  "net": "needs to reach a host",
+  "install": "fetches or installs packages",
+  "display": "contains characters that hide, reorder or imitate text",
+  "land": "changes the target branch",
+  "protected": "changes a path that decides how code is run, built or reviewed",
+  "capability.missing": "needs a capability that the job was not given",
+  "net.not-offered": "network grants need the full sandbox",
+  "level.none": "there is no sandbox here, so everything is asked",
+  "priv": "changes privileges, mounts, services or schedules",
+  "containers": "drives a container engine or a cluster",
+  "git-out": "moves work out of, or configuration into, git; landing does that",
+  "git-opts": "points git at other configuration, programs or directories",
+  "loader": "uses the dynamic loader as a launcher",
+  "proc-path": "goes round the file system view through /proc, or opens a network device file",
+  "env": "assigns a variable that changes which code runs",
+  "argv0": "the executable's name is not plain ASCII, or the tree shadows a system program",
+  "net.denied-address": "names an address, this machine, a private name or an unreadable host",
+  "preset.locked": "the preset allows only the read-only list",
+  "cwd.outside": "the working directory is not below the repository",
+  "cwd.symlink": "the working directory is reached through a symbolic link",
+  "action.too-large": "the action is longer than 64 KiB; nobody can read it",
+  "policy.widening-ignored": "the repository's own policy tried to allow this; it may only tighten",
+  "sandbox.required": "the policy wants the full sandbox, and there is none here",
+  "approval.denied": "a person said no",
+  "approval.expired": "nobody answered in time, which means no",
+  "approval.stale": "what would run is not what was approved",
+  "approval.void": "the question was taken back",
+  "approval.nobody": "it has to be asked about, and there is nobody to ask here",
+  "parse.empty": "there is nothing to run",
+  "parse.nul": "contains a NUL character",
+  "parse.cr": "contains a carriage return",
+  "parse.encoding": "is not valid text",
+  "parse.too-long": "the script is longer than 16 KiB",
+  "parse.too-many": "more than 200 commands, or more operators than can be read in time",
+  "parse.depth": "nested or wrapped too deeply",
+  "parse.error": "bash would not accept it as written, or it cannot be read without doubt",
+  "parse.continuation": "a line continuation inside a word",
+};
 
 /** What travels. An event type that this version does not know has a payload of unknown shape. */
 export interface Envelope<T extends string = string> {
@@ -76,6 +124,21 @@ export interface Approval {
   readonly device?: string | null;
   readonly address?: string | null;
   readonly reason?: string | null;
+  readonly attempt?: number;
+  readonly capabilities?: readonly string[];
+  readonly reasons?: readonly string[];
+  readonly basis?: string | null;
+  readonly used?: number;
+  readonly usedAt?: string | null;
+  readonly method?: string | null;
+}
+
+/** The yes was used: the executor ran exactly this, now. `basis` is what answered for a person. */
+export interface ApprovalConsumed {
+  readonly approvalId: string;
+  readonly actionHash: string;
+  readonly jobId?: string | null;
+  readonly basis?: string | null;
 }
 
 /** Who decided what, where and with which token. Follows `approved` or `denied`. */
@@ -87,6 +150,10 @@ export interface ApprovalDecided {
   readonly actionHash: string;
   readonly device?: string | null;
   readonly reason?: string | null;
+  readonly scope?: string | null;
+  readonly address?: string | null;
+  readonly method?: string | null;
+  readonly basis?: string | null;
 }
 
 /** Nobody answered in time, and that means no. */
@@ -127,6 +194,7 @@ export interface ApprovalVoid {
 export interface Approvals {
   readonly items: readonly Approval[];
   readonly next: string | null;
+  readonly counts: Readonly<Record<string, number>> | null;
 }
 
 /** An operator said yes. */
@@ -226,6 +294,19 @@ export interface Counts {
 export interface CreateSession {
   readonly sessionId?: string | null;
   readonly label?: string;
+  readonly capabilities?: readonly string[] | null;
+}
+
+/** Somebody asked the history in SQL. `statement` is redacted and cut, values are not kept. */
+export interface DataQueried {
+  readonly by: string;
+  readonly tokenId: string;
+  readonly statement: string;
+  readonly outcome: "answered" | "refused" | "stopped";
+  readonly seen?: readonly string[] | null;
+  readonly rows?: number | null;
+  readonly seconds?: number | null;
+  readonly reason?: string | null;
 }
 
 /** `POST /approvals/:id`. A yes must name the `action_hash` of what it says yes to. */
@@ -234,6 +315,8 @@ export interface Decide {
   readonly actionHash?: string | null;
   readonly reason?: string | null;
   readonly device?: string | null;
+  readonly scope?: "job" | "once" | "session";
+  readonly ttlS?: number | null;
 }
 
 export interface Decided {
@@ -308,9 +391,13 @@ export interface Enqueue {
   readonly needs?: readonly string[];
   readonly dependsOn?: readonly string[];
   readonly maxAttempts?: number;
+  readonly capabilities?: readonly string[] | null;
+  readonly tainted?: boolean;
   readonly runAt?: string | null;
   readonly messageId?: string | null;
   readonly note?: string | null;
+  readonly repository?: string;
+  readonly forWorker?: string | null;
 }
 
 export interface Enqueued {
@@ -365,6 +452,7 @@ export interface Intent {
   readonly head: string;
   readonly commit: string;
   readonly recordRef: string;
+  readonly recordOld?: string | null;
   readonly batch?: readonly string[];
 }
 
@@ -384,6 +472,9 @@ export interface Job {
   readonly checks?: readonly string[] | null;
   readonly budget?: Budget;
   readonly needs?: readonly string[];
+  readonly capabilities?: readonly string[] | null;
+  readonly tainted?: boolean;
+  readonly tokenId?: string | null;
   readonly dependsOn?: readonly string[];
   readonly attempt?: number;
   readonly spent?: number;
@@ -397,6 +488,10 @@ export interface Job {
   readonly logLines?: number;
   readonly runAt?: string | null;
   readonly requestedBy?: string;
+  readonly queuedAt?: string;
+  readonly due?: number;
+  readonly repository?: string;
+  readonly forWorker?: string | null;
   readonly messageId?: string | null;
   readonly traceId?: string | null;
   readonly note?: string | null;
@@ -445,6 +540,13 @@ export interface JobCompleted {
   readonly artifacts?: readonly Artifact[] | null;
 }
 
+/** A job that was just enqueued waits for its time (`run_at`, an instant) or for other jobs. */
+export interface JobDeferred {
+  readonly jobId: string;
+  readonly runAt?: string | null;
+  readonly dependsOn?: readonly string[] | null;
+}
+
 /** A job exists and waits. */
 export interface JobEnqueued {
   readonly jobId: string;
@@ -486,6 +588,7 @@ export interface JobReply {
   readonly job: Job;
   readonly ok: boolean;
   readonly position: number | null;
+  readonly etaS: number | null;
 }
 
 /** The job goes back to the queue; `attempt` is the one that ended, `retry_at` an instant. */
@@ -542,7 +645,20 @@ export interface JobView {
 export interface Jobs {
   readonly items: readonly Job[];
   readonly next: string | null;
-  readonly total: number | null;
+  readonly counts: Readonly<Record<string, number>> | null;
+  readonly positions: Readonly<Record<string, number>> | null;
+}
+
+/** Jobs of one kind that ended within the last day. Times in seconds; `success` of those that were done. */
+export interface KindFigures {
+  readonly completed: number;
+  readonly failed: number;
+  readonly cancelled: number;
+  readonly success: number | null;
+  readonly waitP50S: number | null;
+  readonly waitP95S: number | null;
+  readonly runP50S: number | null;
+  readonly runP95S: number | null;
 }
 
 /** One request to land one head. Times are RFC 3339 stamps. */
@@ -564,11 +680,15 @@ export interface Landing {
   readonly patch?: string | null;
   readonly agent?: string;
   readonly requestedBy?: string;
+  readonly askedBy?: string;
   readonly approvedBy?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;
   readonly reverts?: string | null;
+  readonly after?: readonly string[];
+  readonly supersedes?: string | null;
+  readonly number?: number;
   readonly cause?: string | null;
   readonly since?: string;
   readonly published?: boolean;
@@ -584,6 +704,14 @@ export interface Landing {
   readonly facts?: Readonly<Record<string, unknown>>;
   readonly createdAt?: string;
   readonly updatedAt?: string;
+}
+
+/** Landings that ended within the last day, and how long those that landed took from being asked for. */
+export interface LandingFigures {
+  readonly ended: number;
+  readonly landed: number;
+  readonly p50S: number | null;
+  readonly p95S: number | null;
 }
 
 /** A landing changed its state; `cause` says why, in words, `facts` what was established. */
@@ -621,6 +749,7 @@ export interface LandingView {
 export interface Landings {
   readonly items: readonly Landing[];
   readonly next: string | null;
+  readonly counts: Readonly<Record<string, number>> | null;
 }
 
 /** The queue of one branch. `fence` grows with each new holder. */
@@ -635,6 +764,9 @@ export interface Lane {
   readonly fence?: number;
   readonly leaseUntil?: string | null;
   readonly head?: string | null;
+  readonly submitted?: number;
+  readonly drainTo?: number;
+  readonly carryApproval?: boolean;
   readonly facts?: Readonly<Record<string, unknown>>;
 }
 
@@ -658,6 +790,12 @@ export interface LaneView {
 
 export interface Lanes {
   readonly items: readonly Lane[];
+}
+
+/** What was measured in the last 24 hours. The kind `""` stands for all. */
+export interface LastDay {
+  readonly kinds: Readonly<Record<string, KindFigures>>;
+  readonly landings: LandingFigures;
 }
 
 /** A line about the work itself, not a command's output. */
@@ -695,6 +833,18 @@ export interface MessageView {
   readonly turnId: string | null;
 }
 
+/** One decision about a connection of a command, with the bytes it came to. */
+export interface NetworkUsed {
+  readonly jobId: string;
+  readonly decision: "closed" | "opened" | "refused";
+  readonly host: string;
+  readonly port: number;
+  readonly code?: string | null;
+  readonly address?: string | null;
+  readonly bytesUp?: number;
+  readonly bytesDown?: number;
+}
+
 export interface Ok {
   readonly ok: boolean;
 }
@@ -704,6 +854,14 @@ export interface OutputView {
   readonly lines: readonly string[];
   readonly count: number;
   readonly commands: readonly CommandView[];
+}
+
+/** Two changes that are under way touch the same lines. `conflict`: they do not merge as they are. */
+export interface OverlapFound {
+  readonly landingId: string;
+  readonly otherId: string;
+  readonly paths: readonly string[];
+  readonly conflict: boolean;
 }
 
 /** What the buddy understood from a message, and what it will do about it. */
@@ -774,6 +932,26 @@ export interface RetryJob {
   readonly note?: string | null;
 }
 
+/** A standing answer was made or taken back. `shape_hash` names the command that it is about. */
+export interface RuleChanged {
+  readonly ruleId: string;
+  readonly change: "created" | "revoked";
+  readonly verdict: "allow" | "deny";
+  readonly shapeHash: string;
+  readonly by: string;
+  readonly label?: string | null;
+}
+
+/** A worker tried to break out of its own sandbox. `broke` names what worked, and should not. */
+export interface SandboxProbed {
+  readonly workerId: string;
+  readonly executor: string;
+  readonly level: "full" | "none" | "partial";
+  readonly reason: string;
+  readonly held: readonly string[];
+  readonly broke: readonly string[];
+}
+
 /** What a look at a checkout found. */
 export interface ScanResult {
   readonly summary: string;
@@ -789,6 +967,7 @@ export interface Session {
   readonly label?: string;
   readonly last?: number;
   readonly first?: number;
+  readonly capabilities?: readonly string[] | null;
   readonly epoch?: string;
 }
 
@@ -823,14 +1002,17 @@ export interface SessionView {
 export interface Sessions {
   readonly items: readonly Session[];
   readonly next: string | null;
+  readonly total: number | null;
 }
 
-/** `POST /lanes/mode`, by an operator (or `red` and `open` by the holder, with its fence). */
+/** `POST /lanes/mode`, by an operator; by the holder, with its fence: that main is `red` or not any more, and that a queue that was being drained is empty (`paused`). */
 export interface SetLaneMode {
   readonly lane: string;
   readonly mode: LaneMode;
   readonly cause?: string | null;
   readonly fence?: number | null;
+  readonly culprit?: Readonly<Record<string, string>> | null;
+  readonly carryApproval?: boolean | null;
 }
 
 /** `POST /workers/:id/state`, by an operator. */
@@ -888,6 +1070,7 @@ export interface SystemStatus {
   readonly repositories: readonly Repository[];
   readonly streams: number;
   readonly data: Readonly<Record<string, unknown>>;
+  readonly lastDay: LastDay | null;
 }
 
 /** Everything the task asked for was done, with evidence. */
@@ -1005,6 +1188,8 @@ export interface WorkerReply {
 
 export interface Workers {
   readonly items: readonly Worker[];
+  readonly next: string | null;
+  readonly counts: Readonly<Record<string, number>> | null;
 }
 
 /** The payload of every event type. */
@@ -1038,6 +1223,7 @@ export interface Payloads {
   delegate_request: DelegateRequest;
   delegate_response: DelegateResponse;
   plan_made: PlanMade;
+  job_deferred: JobDeferred;
   job_requeued: JobRequeued;
   job_lease_lost: JobLeaseLost;
   job_cancel_requested: JobCancelRequested;
@@ -1048,10 +1234,16 @@ export interface Payloads {
   approval_decided: ApprovalDecided;
   approval_expired: ApprovalExpired;
   approval_void: ApprovalVoid;
+  approval_consumed: ApprovalConsumed;
   landing_moved: LandingMoved;
+  overlap_found: OverlapFound;
   lane_changed: LaneChanged;
   worker_changed: WorkerChanged;
   token_changed: TokenChanged;
+  rule_changed: RuleChanged;
+  sandbox_probed: SandboxProbed;
+  network_used: NetworkUsed;
+  data_queried: DataQueried;
 }
 
 export type EventType = keyof Payloads;

@@ -57,7 +57,8 @@ export function App({ options, store, theme, going, shelf }: {
     <ConsoleContext.Provider value={context}>
       <div class="pp" data-theme={theme} lang={options.strings ? undefined : "en"}>
         <header class="bar">
-          <span class="name">{s.product}</span>
+          <h1 class="unseen">{`${s.product}: ${s.places[shown]}`}</h1>
+          <span class="name" aria-hidden="true">{s.product}</span>
           {options.onSession && state.sessions.length > 0 ? (
             <label class="pick"><span class="unseen">{s.session}</span>
               <select value={state.session} onChange={(event) => options.onSession!(event.currentTarget.value)}>

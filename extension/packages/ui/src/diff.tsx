@@ -33,9 +33,9 @@ type Row =
 
 const HEIGHTS: Readonly<Record<Row["t"], number>> = { file: 40, note: 24, hunk: 30, line: 20, pair: 20, comment: 74, editor: 150 };
 
-export function DiffView({ files, split, guarded, review, goTo, onFile }: {
+export function DiffView({ files, split, guarded, review, goTo, onFile, fit }: {
   files: readonly DiffFile[]; split: boolean; guarded: ReadonlySet<string>; review?: Review | undefined;
-  goTo?: { path: string; serial: number } | null; onFile?: (path: string) => void;
+  goTo?: { path: string; serial: number } | null; onFile?: (path: string) => void; fit?: boolean;
 }): VNode {
   const { s } = useConsole();
   const [editing, setEditing] = useState<{ path: string; side: Side; line: number } | null>(null);
@@ -156,7 +156,7 @@ export function DiffView({ files, split, guarded, review, goTo, onFile }: {
 
   return (
     <div ref={root} style={{ display: "contents" }}>
-      <Virtual class="difftable" label={s.places.changes} count={rows.length} height={(index) => HEIGHTS[rows[index]!.t]} version={rows}
+      <Virtual class="difftable" fit={fit ?? false} label={s.places.changes} count={rows.length} height={(index) => HEIGHTS[rows[index]!.t]} version={rows}
         rowKey={(index) => rowKey(rows[index]!)} measured={(index) => rows[index]!.t === "comment" || rows[index]!.t === "editor"}
         width={split ? `max(100%, calc(${2 * columns}ch + 12em))` : `max(100%, calc(${columns}ch + 9.5em))`}
         render={draw} onKeyDown={onKeyDown} goTo={jump}

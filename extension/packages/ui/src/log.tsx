@@ -28,7 +28,7 @@ export function LogTail({ job }: { job: Job }): VNode {
         {lines.length > 0 && <button type="button" aria-pressed={follow} onClick={() => setFollow(!follow)}>{follow ? s.following : s.follow}</button>}
       </header>
       {lines.length > 0 && (
-        <Virtual count={lines.length} height={18} label={s.log} role="log" stick={follow} onStick={(at) => at && setFollow(true)} version={output.version}
+        <Virtual fit count={lines.length} height={18} label={s.log} role="log" stick={follow} onStick={(at) => at && setFollow(true)} version={output.version}
           width={`${Math.min(2_000, lines.slice(-400).reduce((most, { line }) => Math.max(most, line.length), 40)) + 3}ch`}
           render={(index) => {
             const { line, stream } = lines[index]!;

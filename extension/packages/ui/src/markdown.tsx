@@ -5,8 +5,9 @@
  * mail, with the host written behind them. The result is a fragment that is moved into the page; markup text
  * never reaches a sink of ours.
  */
+import { visible } from "@pushpals/core";
 import DOMPurify from "dompurify";
-import { marked } from "marked";
+import { Marked } from "marked";
 import type { VNode } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 
@@ -15,8 +16,13 @@ const TAGS = [
   "table", "thead", "tbody", "tr", "th", "td", "hr", "a",
 ];
 
+/** Markup in the text is shown as text, before the sanitiser sees any: nothing of it is ever parsed. */
+const marked = new Marked({ async: false, gfm: true, renderer: { html: ({ text }) => escape(text) } });
+
+const escape = (text: string): string => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
 export function clean(text: string): DocumentFragment {
-  const html = marked.parse(text, { async: false, gfm: true });
+  const html = marked.parse(text) as string;
   const fragment = DOMPurify.sanitize(html, {
     ALLOWED_TAGS: TAGS, ALLOWED_ATTR: ["href"], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i, RETURN_DOM_FRAGMENT: true,
@@ -39,6 +45,8 @@ export function clean(text: string): DocumentFragment {
     made.append(strong);
     heading.replaceWith(made);
   }
+  const walk = document.createTreeWalker(fragment, NodeFilter.SHOW_TEXT);
+  for (let node = walk.nextNode(); node !== null; node = walk.nextNode()) node.nodeValue = visible(node.nodeValue ?? "");
   return fragment;
 }
 

@@ -40,8 +40,8 @@ export function Tag({ state, children }: { state: string; children: ComponentChi
 export function span(ms: number, s: Strings): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return s.seconds(seconds);
-  if (seconds < 3_600) return s.minutes(Math.round(seconds / 60));
-  if (seconds < 86_400) return s.hours(Math.round(seconds / 3_600));
+  if (seconds < 5_400) return s.minutes(Math.round(seconds / 60));
+  if (seconds < 172_800) return s.hours(Math.round(seconds / 3_600));
   return s.days(Math.round(seconds / 86_400));
 }
 

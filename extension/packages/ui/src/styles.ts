@@ -118,6 +118,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .section > .label:first-child, .section > header { margin-bottom: .4rem; }
 .section > header { display: flex; align-items: baseline; gap: .6rem; }
 .row-actions { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
+.row-actions:empty { display: none; }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; }
 .facts dt { color: var(--dim); }
 .facts dd { white-space: pre-wrap; }
@@ -142,7 +143,6 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .ask .plain { max-width: 60ch; }
 .ask .action { background: var(--sunk); border-radius: 6px; padding: .7rem .9rem; }
 .ask .action dt { font-family: var(--sans); font-size: .9em; }
-.risk { display: inline-flex; gap: .4rem; align-items: baseline; }
 .risk b { font-weight: 650; }
 .risk.high b { color: var(--bad); } .risk.medium b { color: var(--warn); } .risk.low b { color: var(--good); }
 .decide { position: sticky; bottom: 0; background: var(--ground); border-top: 1px solid var(--line); margin: 1.25rem 0 0; padding: .8rem 0; display: grid; gap: .6rem; z-index: 2; }
@@ -190,7 +190,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .log { border: 1px solid var(--line); border-radius: 6px; background: var(--sunk); overflow: hidden; display: flex; flex-direction: column; }
 .log > header { display: flex; gap: .75rem; align-items: center; padding: .15rem .3rem .15rem .75rem; border-bottom: 1px solid var(--line); font-size: .88em; color: var(--dim); }
 .log > header button { margin-inline-start: auto; min-height: 1.7rem; padding: .1rem .5rem; }
-.log .virtual { height: min(24rem, 50vh); font: 12px/18px var(--mono); padding: .25rem 0; }
+.log .virtual { max-height: min(24rem, 50vh); overscroll-behavior: auto; font: 12px/18px var(--mono); padding: .25rem 0; }
 .log .slot { white-space: pre; padding: 0 .75rem; height: 18px; overflow-wrap: normal; }
 .log .slot.stderr { border-inline-start: 2px solid var(--warn); padding-inline-start: calc(.75rem - 2px); }
 .ansi-bold { font-weight: 700; } .ansi-dim { opacity: .8; } .ansi-italic { font-style: italic; } .ansi-underline { text-decoration: underline; }
@@ -210,7 +210,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .filepick { flex: 0 1 22rem; min-width: 8rem; }
 .filepick select { min-height: 1.9rem; padding-block: .15rem; }
 .difftable { flex: 1; min-height: 0; font: 12.5px/20px var(--mono); tab-size: 4; background: var(--raised); }
-.framed .difftable { height: min(34rem, 62vh); border: 1px solid var(--line); border-radius: 6px; }
+.framed .difftable { max-height: min(34rem, 62vh); overscroll-behavior: auto; border: 1px solid var(--line); border-radius: 6px; }
 .dl { display: grid; grid-template-columns: 3.6em 3.6em 1.4em minmax(0, 1fr); height: 20px; white-space: pre; overflow-wrap: normal; }
 .dl code { font: inherit; }
 .dl.add { background: var(--add); } .dl.del { background: var(--del); }
@@ -270,7 +270,8 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
   .dl { grid-template-columns: 0 3.2em 1.2em minmax(0, 1fr); } .dl.del { grid-template-columns: 3.2em 0 1.2em minmax(0, 1fr); }
   .dl:not(.del) .n:first-child, .dl.del .n:nth-child(2) { visibility: hidden; overflow: hidden; }
   .tl { grid-template-columns: 3.6em minmax(0, 1fr); } .tl .time, .tl .from { display: none; }
-  .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dt { font-size: .88em; } .facts dd + dt { margin-top: .35rem; }
+  .facts { grid-template-columns: 6.2rem minmax(0, 1fr); gap: .15rem .6rem; }
+  .action .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .action .facts dt { font-size: .88em; } .action .facts dd + dt { margin-top: .35rem; }
   .said.person { margin-inline-start: -.6rem; padding-inline-start: .5rem; }
   .ask .main, .ask .no { flex: 1 1 auto; }
   .wideonly { display: none !important; }

@@ -20,6 +20,8 @@ export interface VirtualProps {
   /** The width of the content, e.g. `120ch`; the list scrolls sideways if it is wider than the box. */
   width?: string;
   class?: string;
+  /** Only as high as its rows, up to the style's maximum. */
+  fit?: boolean;
   label: string;
   role?: "log" | "list" | "table" | "group";
   /** Keep the end in view while the person is at the end. */
@@ -122,7 +124,7 @@ export function Virtual(props: VirtualProps): VNode {
     );
   }
   return (
-    <div ref={box} class={`virtual ${props.class ?? ""}`} tabIndex={0} role={props.role ?? "group"} aria-label={props.label}
+    <div ref={box} style={props.fit ? { height: `${total + 18}px` } : undefined} class={`virtual ${props.class ?? ""}`} tabIndex={0} role={props.role ?? "group"} aria-label={props.label}
       aria-live={props.role === "log" ? "off" : undefined} onScroll={look} onKeyDown={props.onKeyDown}>
       <div class="inner" style={{ height: `${total}px`, minWidth: props.width ?? "auto" }}>{rows}</div>
     </div>

@@ -11,7 +11,7 @@ export interface Line {
 export const QUIET: ReadonlySet<string> = new Set([
   "message", "assistant_message", "job_log", "tool_call", "tool_result", "task_progress", "task_started", "agent_status",
   "status", "artifact_stored", "log", "diff_ready", "done", "worker_changed", "job_based", "approved", "denied",
-  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued",
+  "scan_result", "suggestions", "delegate_request", "delegate_response", "lane_changed", "token_changed", "job_enqueued", "job_deferred", "approval_consumed", "rule_changed", "sandbox_probed", "network_used", "data_queried",
 ]);
 
 export function line(event: Envelope, s: Strings): Line {
@@ -34,6 +34,18 @@ export function line(event: Envelope, s: Strings): Line {
       return said((p as Payloads["task_progress"]).message);
     case "job_enqueued":
       return said(words.jobQueued((p as Payloads["job_enqueued"]).kind));
+    case "job_deferred":
+      return said(words.jobDeferred);
+    case "approval_consumed":
+      return said(words.approvalUsed);
+    case "sandbox_probed": {
+      const probed = p as Payloads["sandbox_probed"];
+      return said(words.probed(probed.workerId, probed.level), probed.broke.length > 0 ? "bad" : "");
+    }
+    case "network_used": {
+      const used = p as Payloads["network_used"];
+      return said(words.network(used.decision, `${used.host}:${used.port}`), used.decision === "refused" ? "warn" : "");
+    }
     case "job_claimed":
       return said(words.jobClaimed((p as Payloads["job_claimed"]).workerId));
     case "job_completed":

@@ -1,11 +1,11 @@
 /** Jobs: why each is in its state and since when, what it prints, what it brought; cancel, run again. */
-import type { Job } from "@pushpals/core";
+import type { Job, JobReply } from "@pushpals/core";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { costOf } from "./chat.js";
 import { useConsole } from "./context.js";
 import { LogTail } from "./log.js";
-import { Ago, Empty, Facts, Receipts, Tag, Text, WithWords, short } from "./parts.js";
+import { Ago, Empty, Facts, Receipts, Tag, Text, WithWords, short, span } from "./parts.js";
 import type { Strings } from "./strings.js";
 
 export function Work({ picked, onPick }: { picked: string | null; onPick: (id: string | null) => void }): VNode {
@@ -52,11 +52,19 @@ export function Work({ picked, onPick }: { picked: string | null; onPick: (id: s
 function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
   const { s, state, store, may, show } = useConsole();
   const [position, setPosition] = useState<number | null>(null);
+  const [starts, setStarts] = useState<number | null>(null);
   useEffect(() => {
-    if (job.status !== "pending") return setPosition(null);
+    if (job.status !== "pending") {
+      setStarts(null);
+      return setPosition(null);
+    }
     let gone = false;
-    void store.transport.request<{ position: number | null }>("GET", `jobs/${encodeURIComponent(job.id)}`).then(
-      (answer) => gone || setPosition(answer.position), () => {},
+    void store.transport.request<JobReply>("GET", `jobs/${encodeURIComponent(job.id)}`).then(
+      (answer) => {
+        if (gone) return;
+        setPosition(answer.position);
+        setStarts(answer.etaS);
+      }, () => {},
     );
     return () => {
       gone = true;
@@ -78,7 +86,7 @@ function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
         <p class="label"><Text>{job.kind}</Text></p>
         <h2><Text>{job.title || job.kind}</Text></h2>
         <p style={{ marginTop: ".3rem" }}><Tag state={job.status}>{s.jobStates[job.status]}</Tag>
-          <span class="dim"> <Ago at={since(job)} />{reason && <>: <Text>{reason}</Text></>}</span></p>
+          <span class="dim"> <Ago at={since(job)} />{reason && <>: <Text>{reason}</Text></>}{starts !== null && <>, {s.startsIn(span(starts * 1000, s))}</>}</span></p>
       </header>
       {job.error?.detail && <pre class="section log" style={{ padding: ".6rem .8rem", whiteSpace: "pre-wrap" }}><Text>{job.error.detail}</Text></pre>}
       {job.result?.summary && <p class="section" style={{ whiteSpace: "pre-wrap" }}><Text>{job.result.summary}</Text></p>}
@@ -109,7 +117,7 @@ function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
           [s.facts.dependsOn, job.dependsOn?.length ? <Text>{names(job.dependsOn, jobs)}</Text> : null],
           [s.facts.note, job.note && <Text>{job.note}</Text>],
           [s.facts.asked, job.requestedBy && <Text>{job.requestedBy}</Text>],
-          [s.facts.parameters, Object.keys(job.params).length > 0 && <code><Text>{JSON.stringify(job.params, null, 1).slice(0, 4_000)}</Text></code>],
+          [s.facts.parameters, Object.keys(job.params).length > 0 && <code><Text>{parameters(job.params)}</Text></code>],
           [s.facts.id, <code key="id">{job.id}</code>],
         ]} />
       </div>
@@ -141,6 +149,10 @@ function Download({ sha, name }: { sha: string; name: string }): VNode {
   };
   return <button type="button" class="link" aria-label={`${s.download} ${name} ${short(sha)}`} onClick={() => void save()}>{s.download}</button>;
 }
+
+/** One name a line; what is a text is shown as it is. */
+const parameters = (params: Readonly<Record<string, unknown>>): string =>
+  Object.entries(params).map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join("\n").slice(0, 4_000);
 
 const since = (job: Job): string | null => job.finishedAt ?? (job.status === "claimed" ? (job.startedAt ?? job.updatedAt) : job.updatedAt) ?? job.createdAt ?? null;
 

@@ -153,7 +153,7 @@ async def test_a_red_main_closes_the_queue_and_blames_nobody(yard: PusherYard) -
     yard.person.git("push", "--quiet", str(yard.remote.path), "main")
     landing = await yard.submit({"new.txt": "new\n"})
     await settle(yard)
-    assert await yard.states(landing) == ["queued"]
+    assert await yard.states(landing) == ["held"]
     work = await yard.pusher()._lane.lease()
     assert (work.lane.mode, "fails its own checks" in (work.lane.cause or "")) == ("red", True)
 
