@@ -56,7 +56,7 @@ from pushpals.testing.direct import DirectHub
 
 SESSION = "ops"
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
-LANE = "demo:main"
+LANE = "shop:main"
 W1 = Actor(role="worker", token_id="wo-1", label="w1")
 W2 = Actor(role="worker", token_id="wo-2", label="w2")
 
@@ -132,10 +132,10 @@ class Seed:
         await self.report(job, result)
 
     async def report(self, job: Job, payload: Payload) -> None:
-        """The worker of a job tells what happened, under its lease."""
-        told = EventIn(type=payload.TYPE, payload=msgspec.to_builtins(payload))
-        actor = next(one for one in (W1, W2) if one.label == job.worker_id)
-        await DirectHub(self.bench.hub, actor).progress(job.id, Progress(attempt=job.attempt, events=[told]))
+        """The worker of a job tells something about it."""
+        event = EventIn(type=payload.TYPE, payload=msgspec.to_builtins(payload))
+        body = Progress(attempt=job.attempt, events=[event])
+        await leasing.progress(self.bench.hub, Of(id=job.id, body=body), actor=W1)
 
     async def complete(self, job: Job, *, head: str | None = None, files: Sequence[str] = ()) -> JobResult:
         """The worker ``w1`` brings a result."""
@@ -163,7 +163,7 @@ class Seed:
     async def submit(self, job: Job, result: JobResult) -> Landing:
         ask = SubmitLanding(
             session_id=SESSION,
-            repository="demo",
+            repository="shop",
             target="main",
             head=result.head or "",
             base=result.base,
@@ -188,7 +188,7 @@ class Seed:
         lease = LeaseLane(
             lane=LANE,
             holder="pusher-1",
-            repository="demo",
+            repository="shop",
             branch="main",
             fence=self.fence or None,
             head=self.main,
@@ -197,7 +197,7 @@ class Seed:
         landed = commit(number)
         candidate = Candidate(base=self.main, commit=landed, tree="e" * 40)
         intent = Intent(
-            remote="/srv/demo.git", target_ref="refs/heads/main", old=self.main, new=landed,
+            remote="/srv/shop.git", target_ref="refs/heads/main", old=self.main, new=landed,
             agent_ref=f"refs/heads/{landing.branch}", head=landing.head, commit=landed,
             record_ref=f"refs/pushpals/landed/{landing.job_id}",
         )  # fmt: skip
