@@ -120,8 +120,6 @@ OPERATIONS: dict[str, Entry] = {
     "GET /tokens": Entry("List tokens", answer=c.Tokens, query=(*PAGE, "counts", "role")),
     "POST /tokens": Entry("Make a token", c.NewToken, c.TokenMade, 201),
     "POST /tokens/:id/revoke": Entry("Revoke a token", c.Ok, Token),
-    "POST /sessions/:id/query": Entry("Ask a session's history in SQL", c.Query, c.Rows),
-    "POST /query": Entry("Ask the history of all sessions in SQL", c.Query, c.Rows),
     "POST /approvals": Entry("Ask a person about a command", c.AskApproval, c.Decided, 201),
     "POST /approvals/:id/consume": Entry("Use a yes, once", c.UseApproval, c.Decided),
     "POST /approvals/:id/revoke": Entry("Take a yes back", c.RevokeApproval, c.Decided),
