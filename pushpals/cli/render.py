@@ -214,12 +214,12 @@ class Lines:
                 cause = f": {safe_line(moved.cause, 400)}" if moved.cause else ""
                 return "landing", f"{short(moved.landing_id)} {state}{cause}", None
             case ev.OverlapFound() as overlap:
-                how = "conflicts with" if overlap.conflict else "touches the same lines as"
-                where = safe_line(", ".join(overlap.paths[:3]), 200)
+                paths = ", ".join(safe_line(path, 80) for path in overlap.paths[:3])
+                words = "does not merge with" if overlap.conflict else "touches the same lines as"
                 return (
                     "landing",
-                    f"{short(overlap.landing_id)} {how} {short(overlap.other_id)}: {where}",
-                    "yellow",
+                    f"{short(overlap.landing_id)} {words} {short(overlap.other_id)}: {paths}",
+                    "yellow" if overlap.conflict else None,
                 )
             case ev.LaneChanged() as lane:
                 cause = f": {safe_line(lane.cause)}" if lane.cause else ""

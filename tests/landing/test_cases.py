@@ -215,8 +215,9 @@ async def test_case_9_hooks_and_filters_of_a_branch_never_run(yard: PusherYard, 
         hook.write_text(f"#!/bin/sh\necho {name} >> {marker}\n")
         hook.chmod(0o755)
     landing = await yard.submit({".gitattributes": "* filter=evil merge=evil diff=evil\n", "a": "x\n"})
-    yard.repo.path.joinpath("config").open("a").write(
-        f'[filter "evil"]\n\tsmudge = touch {marker}\n\tclean = touch {marker}\n'
+    config = yard.repo.path / "config"
+    config.write_text(
+        config.read_text() + f'[filter "evil"]\n\tsmudge = touch {marker}\n\tclean = touch {marker}\n'
         f'[merge "evil"]\n\tdriver = touch {marker}\n[diff "evil"]\n\tcommand = touch {marker}\n'
     )
     await settle(yard)

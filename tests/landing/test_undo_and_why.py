@@ -64,7 +64,7 @@ async def test_what_later_landings_build_on_is_not_taken_back_and_they_are_named
             await town.work()
             await town.approve()
             await town.land()
-        assert town.main["notes.txt"] == "one\ndeux\nthree\n"
+        assert town.main["notes.txt"].split() == ["one", "deux", "three"]
         first = [one for one in (await town.person.landings()).items if one.state == "landed"][-1]
         await town.say(f"undo {first.id}")
         (job,) = await town.work()
