@@ -89,7 +89,7 @@ async def test_defect_10_only_the_claimer_ends_a_job_and_only_while_it_holds_it(
         answer = await other.post(
             f"/jobs/{job}/{path}", json={"message": "m"} if path == "fail" else {"attempt": 1}
         )
-        assert (answer.status_code, answer.json()["code"]) == (403, "job.foreign"), path
+        assert (answer.status_code, answer.json()["code"]) == (404, "job.unknown"), path
 
     given_back = {"attempt": 1, "message": "stopped", "errorClass": "lost"}
     assert (await one.post(f"/jobs/{job}/fail", json=given_back)).status_code == 200
