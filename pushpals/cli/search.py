@@ -14,7 +14,9 @@ from pushpals.protocol.wire import read_event
 @click.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option("--types", metavar="A,B", help="Only these event types.")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="At most so many."
+)
 @session_option
 @json_option
 @command
@@ -46,14 +48,14 @@ async def search(
 
 @click.command()
 @click.argument("cursor", type=click.IntRange(min=0))
-@click.option("--id", "new_id", metavar="SESSION", help="The name of the new session; a fresh one without it.")
+@click.option(
+    "--id", "new_id", metavar="SESSION", help="The name of the new session; a fresh one without it."
+)
 @click.option("--label", default="", help="What it is for.")
 @session_option
 @json_option
 @command
-async def fork(
-    hub: HubClient, app: App, cursor: int, new_id: str | None, label: str, as_json: bool
-) -> None:
+async def fork(hub: HubClient, app: App, cursor: int, new_id: str | None, label: str, as_json: bool) -> None:
     """Begin a new session with the conversation of this one up to CURSOR.
 
     What was said and planned is taken over. Jobs, approvals and landings are not: nothing happens twice.
