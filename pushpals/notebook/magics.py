@@ -143,7 +143,7 @@ class PushPalsMagics(Magics):
 
     def _filled(self, option: str) -> str:
         """An option with ``{name}`` replaced, as IPython does for the lines of other magics."""
-        return str(self.shell.var_expand(option, depth=2)) if self.shell is not None else option  # type: ignore[no-untyped-call]  # IPython has no types
+        return str(self.shell.var_expand(option, depth=2)) if self.shell else option  # type: ignore[no-untyped-call]
 
     def _show(self, text: str, to: str | None) -> None:
         """Lines as they happen. Printed, not updated in place: every front end and nbval keep that whole."""
