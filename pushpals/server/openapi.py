@@ -68,6 +68,8 @@ OPERATIONS: dict[str, Entry] = {
     "POST /sessions/:id/prune": Entry("Erase the bodies of old events", c.PruneSession, c.Pruned),
     "POST /sessions/:id/message": Entry("Post a person's message", c.PostMessage, c.Posted),
     "POST /sessions/:id/command": Entry("Post an event", c.PostEvent, c.Posted),
+    "POST /sessions/:id/query": Entry("Ask one session's history in SQL", c.Query, c.Rows),
+    "POST /query": Entry("Ask the history in SQL", c.Query, c.Rows),
     "GET /sessions/:id/marks/:reader": Entry("How far a reader got", answer=Mark),
     "PUT /sessions/:id/marks/:reader": Entry("Remember how far a reader got", c.SetMark, Mark),
     "POST /jobs/enqueue": Entry("Ask for a job", c.Enqueue, c.Enqueued, 201),

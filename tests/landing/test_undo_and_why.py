@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from pushpals.cli.why import _ask_hub, _blame
@@ -56,7 +55,7 @@ async def test_what_later_landings_build_on_is_not_taken_back_and_they_are_named
         checkout,
         {"notes.txt": "one\ntwo\nthree\n", "pushpals.toml": '[[checks]]\nname = "yes"\nargv = ["true"]\n'},
     )
-    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(upstream)], check=True)
+    Repository.create(upstream, bare=True)
     person.git("push", "--quiet", str(upstream), "main")
     async with Town.open(tmp_path / "town", repository=(checkout, upstream)) as town:
         for old, new in (("two", "zwei"), ("zwei", "deux")):

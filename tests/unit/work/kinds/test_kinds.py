@@ -437,7 +437,7 @@ async def test_an_unknown_kind_is_answered_with_those_that_exist(tmp_path: Path)
         assert job.error is not None
         assert job.error.message == (
             "there is no job kind 'fixx'. Did you mean 'fix'? "
-            "This worker knows agent, check, command, fix, look, patch"
+            "This worker knows agent, check, command, fix, look, patch, revert"
         )
 
 
