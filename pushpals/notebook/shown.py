@@ -65,7 +65,7 @@ class Listing(Shown, Sequence[T], Generic[T]):
 
     def text(self) -> str:
         if not self.items:
-            return f"no {self._what}"
+            return f"no {plain(self._what)}"
         return text_table(self._heads, self._cells)
 
     def html(self) -> str:
@@ -92,6 +92,7 @@ class Told(Shown):
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Columns as wide as their widest cell, numbers to the right."""
+    heads = [text_cell(head) for head in heads]
     shown = [[text_cell(value) for value in row] for row in rows[:TEXT_ROWS]]
     numbers = [all(_is_number(row[n]) for row in rows) and bool(rows) for n in range(len(heads))]
     widths = [max([len(head), *(len(row[n]) for row in shown)]) for n, head in enumerate(heads)]
@@ -129,11 +130,11 @@ def text_cell(value: Any) -> str:
 
 
 def html_cell(value: Any) -> str:
-    return "<em>NULL</em>" if value is None else escaped(plain(str(value)))
+    return "<em>NULL</em>" if value is None else escaped(str(value))
 
 
 def escaped(text: str) -> str:
-    return html.escape(text, quote=True)
+    return html.escape(plain(text), quote=True)
 
 
 def _diff_line(line: str) -> str:
