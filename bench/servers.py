@@ -230,6 +230,17 @@ class Server:
         return found
 
 
+def settle(server: Server) -> float:
+    """Wait until the server rests from opening streams; the CPU time that it has used by then."""
+    before = server.cpu()
+    while True:
+        time.sleep(0.15)
+        now = server.cpu()
+        if now - before <= 2 / TICK:
+            return now
+        before = now
+
+
 def finish(readers: subprocess.Popen[str], expected: float) -> dict[str, float]:
     """Tell readers how many events there are in all, and hear what they saw."""
     out, _ = readers.communicate(f"{int(expected)}\n", timeout=120)

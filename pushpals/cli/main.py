@@ -48,6 +48,7 @@ COMMANDS: dict[str, Row] = {
     "jobs": Row("jobs:jobs", _LOOK, "List jobs."),
     "job": Row("jobs:job", _LOOK, "Show, cancel or retry one job."),
     "diff": Row("jobs:diff", _LOOK, "Show the change that a job made."),
+    "export": Row("export:export", _LOOK, "Write a run as a notebook that can be checked again."),
     "approvals": Row("approvals:approvals", _DECIDE, "List what waits for your word."),
     "approve": Row(
         "approvals:approve", _DECIDE, "See the exact diff and its evidence, say yes, and watch it land."

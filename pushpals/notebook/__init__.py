@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushpals.notebook.result import Result as Result
+    from pushpals.notebook.run import Run as Run
     from pushpals.notebook.session import Hub as Hub
     from pushpals.notebook.session import Session as Session
     from pushpals.notebook.widget import Console as Console
 
-_FROM = {"Console": "widget", "Hub": "session", "Result": "result", "Session": "session"}
+_FROM = {"Console": "widget", "Hub": "session", "Result": "result", "Run": "run", "Session": "session"}
 
-__all__ = ["Console", "Hub", "Result", "Session"]
+__all__ = ["Console", "Hub", "Result", "Run", "Session"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,14 @@ from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
-from IPython.display import display
+from IPython.core.magic import (
+    Magics,
+    cell_magic,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+)
 
 from pushpals.client.discovery import NothingFound
 from pushpals.config import ConfigError
@@ -24,6 +30,7 @@ from pushpals.notebook.result import Result
 from pushpals.notebook.saved import Saved, is_name
 from pushpals.notebook.session import NoSuch, Session
 from pushpals.notebook.shown import Shown, Told
+from pushpals.policy.display import plain
 from pushpals.protocol.errors import PushPalsError
 
 _KEEP = re.compile(r"\s*([A-Za-z_]\w*)\s*<<\s*")
@@ -61,10 +68,12 @@ class PushPalsMagics(Magics):
         self.session = Session()
         self.saved = Saved(os.environ)
 
+    @no_var_expand
     @line_cell_magic
     def ppsql(self, line: str, cell: str | None = None) -> Result | None:
-        """Ask the history in SQL."""
+        """Ask the history in SQL. ``{name}`` is filled in within options, and never within a statement."""
         keep, options, rest = parse(line)
+        options = {name: self._filled(value) for name, value in options.items()}
         if "list" in options:
             return Result(
                 ["name", "statement"], [[name, self.saved.get(name)] for name in self.saved.names()]
@@ -132,27 +141,19 @@ class PushPalsMagics(Magics):
         except (PushPalsError, NothingFound, ConfigError) as error:
             raise UsageError(str(error.args[0] if error.args else error)) from None
 
+    def _filled(self, option: str) -> str:
+        """An option with ``{name}`` replaced, as IPython does for the lines of other magics."""
+        return str(self.shell.var_expand(option, depth=2)) if self.shell else option  # type: ignore[no-untyped-call]
+
     def _show(self, text: str, to: str | None) -> None:
-        """One output that grows while the team works, and stays as it ended."""
-        lines: list[str] = []
-        shown = display(Told(["…"]), display_id=True)  # type: ignore[no-untyped-call]
-
-        def on_line(line: str) -> None:
-            lines.append(line)
-            if shown is not None:
-                shown.update(Told(lines))
-
+        """Lines as they happen. Printed, not updated in place: every front end and nbval keep that whole."""
         try:
-            conversation = self.session.ask(text, to=to, on_line=on_line)
+            conversation = self.session.ask(text, to=to, on_line=lambda line: print(plain(line), flush=True))
         except KeyboardInterrupt:
-            last = Told(
-                [*lines, "(you stopped watching; the team goes on: %pushpals tail, %pushpals cancel)"]
-            )
-            if shown is not None:
-                shown.update(last)
+            print("(you stopped watching; the team goes on: %pushpals tail, %pushpals cancel)")
             return
-        if shown is not None:
-            shown.update(conversation)
+        if conversation.closing:
+            print(f"({conversation.closing})")
 
     def _do(self, verb: str, words: str) -> Shown | None:
         session = self.session

@@ -32,6 +32,7 @@ from pushpals.notebook.result import Result
 from pushpals.notebook.shown import Listing, Shown, Told, html_table, text_table
 from pushpals.notebook.telling import Ended, history, line, turn
 from pushpals.notebook.waiting import away, wait
+from pushpals.policy.display import plain
 from pushpals.protocol.approvals import Approval
 from pushpals.protocol.commands import Posted, SystemStatus
 from pushpals.protocol.errors import NotFound
@@ -57,12 +58,16 @@ class Conversation(Told):
         super().__init__(lines)
         self.ended = ended
 
-    def text(self) -> str:
-        last = {
+    @property
+    def closing(self) -> str:
+        """What is left to say where the team goes no further by itself; empty when it is done."""
+        return {
             "done": "", "failed": "the team did not reach the goal", None: "still going on",
             "approval": "the team waits for your word: in the panel, or with pushpals approve",
         }[self.ended]  # fmt: skip
-        return "\n".join([*self.lines, *([f"({last})"] if last else [])])
+
+    def text(self) -> str:
+        return "\n".join([*self.lines, *([f"({self.closing})"] if self.closing else [])])
 
 
 class Status(Shown):
@@ -280,7 +285,7 @@ class Session:
     def watch(self, *, on_line: Callable[[str], None] = print, after: int | None = None) -> None:
         """Print what happens until the kernel is interrupted."""
         try:
-            wait(self._inner.watch(on_line=on_line, after=after))
+            wait(self._inner.watch(on_line=lambda line: on_line(plain(line)), after=after))
         except KeyboardInterrupt:
             return
 

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pushpals.hub import jobs, landings, lanes, leasing, sessions, workers
 from pushpals.hub.of import Of
 from pushpals.protocol.approvals import Approval
@@ -25,14 +27,24 @@ from pushpals.protocol.commands import (
     CreateSession,
     Decide,
     Enqueue,
+    EventIn,
     Fail,
     LeaseLane,
     MoveLanding,
+    Progress,
     RegisterWorker,
     SetLaneMode,
     SubmitLanding,
 )
-from pushpals.protocol.events import AssistantMessage, CheckFinished, PlanMade, PlanStep, ToolCall, ToolResult
+from pushpals.protocol.events import (
+    AssistantMessage,
+    CheckFinished,
+    Payload,
+    PlanMade,
+    PlanStep,
+    ToolCall,
+    ToolResult,
+)
 from pushpals.protocol.jobs import Counts, Evidence, FileChange, Job, JobResult
 from pushpals.protocol.landings import Candidate, Intent, Landing
 from pushpals.protocol.records import Actor
@@ -44,7 +56,7 @@ from pushpals.testing.direct import DirectHub
 
 SESSION = "ops"
 START = datetime(2026, 1, 31, 9, 0, tzinfo=UTC)
-LANE = "demo:main"
+LANE = "shop:main"
 W1 = Actor(role="worker", token_id="wo-1", label="w1")
 W2 = Actor(role="worker", token_id="wo-2", label="w2")
 
@@ -112,19 +124,24 @@ class Seed:
         """The worker of a job runs something."""
         call = f"call-{job.id}-{argv[0]}"
         args = {"argv": argv, "cwd": ".", "sandbox": "full"}
-        worker = DirectHub(self.bench.hub, W1)
-        await worker.post(SESSION, ToolCall(tool_call_id=call, tool="shell", args=args, task_id=job.task_id))
+        await self.report(job, ToolCall(tool_call_id=call, tool="shell", args=args, task_id=job.task_id))
         self.clock.advance(seconds)
         result = ToolResult(
             tool_call_id=call, ok=ok, exit_code=0 if ok else 1, stdout=out or None, task_id=job.task_id
         )
-        await worker.post(SESSION, result)
+        await self.report(job, result)
+
+    async def report(self, job: Job, payload: Payload) -> None:
+        """The worker of a job tells something about it."""
+        event = EventIn(type=payload.TYPE, payload=msgspec.to_builtins(payload))
+        body = Progress(attempt=job.attempt, events=[event])
+        await leasing.progress(self.bench.hub, Of(id=job.id, body=body), actor=W1)
 
     async def complete(self, job: Job, *, head: str | None = None, files: Sequence[str] = ()) -> JobResult:
         """The worker ``w1`` brings a result."""
         changed = [FileChange(path=path, status="M", added=1, deleted=1) for path in files]
         passed = receipt("pytest", head or self.main, W1.label, passed=8, seconds=4.5)
-        await DirectHub(self.bench.hub, W1).post(SESSION, CheckFinished(evidence=passed, job_id=job.id))
+        await self.report(job, CheckFinished(evidence=passed, job_id=job.id))
         result = JobResult(
             summary=job.title,
             base=self.main,
@@ -146,7 +163,7 @@ class Seed:
     async def submit(self, job: Job, result: JobResult) -> Landing:
         ask = SubmitLanding(
             session_id=SESSION,
-            repository="demo",
+            repository="shop",
             target="main",
             head=result.head or "",
             base=result.base,
@@ -171,7 +188,7 @@ class Seed:
         lease = LeaseLane(
             lane=LANE,
             holder="pusher-1",
-            repository="demo",
+            repository="shop",
             branch="main",
             fence=self.fence or None,
             head=self.main,
@@ -180,7 +197,7 @@ class Seed:
         landed = commit(number)
         candidate = Candidate(base=self.main, commit=landed, tree="e" * 40)
         intent = Intent(
-            remote="/srv/demo.git", target_ref="refs/heads/main", old=self.main, new=landed,
+            remote="/srv/shop.git", target_ref="refs/heads/main", old=self.main, new=landed,
             agent_ref=f"refs/heads/{landing.branch}", head=landing.head, commit=landed,
             record_ref=f"refs/pushpals/landed/{landing.job_id}",
         )  # fmt: skip
@@ -258,7 +275,7 @@ async def a_day(seed: Seed) -> None:
     broken = receipt(
         "pytest", seed.main, "w1", passed=7, failed=["tests/test_docs.py::test_the_example_runs"]
     )
-    await DirectHub(seed.bench.hub, W1).post(SESSION, CheckFinished(evidence=broken, job_id=job.id))
+    await seed.report(job, CheckFinished(evidence=broken, job_id=job.id))
     result = JobResult(summary="pytest failed: 1 failed, 7 passed", base=seed.main, evidence=[broken])
     done = Of(id=job.id, body=Complete(attempt=job.attempt, result=result, summary=result.summary))
     await leasing.complete(seed.bench.hub, done, actor=W1)

@@ -271,6 +271,23 @@ async def test_eight_tabs_at_once_are_all_live_over_one_stream(town: Town, guest
         assert len([text for text in await spoken(tab) if text == "can everybody hear me?"]) == 1
 
 
+async def test_eight_tabs_on_eight_sessions_are_all_live(town: Town, guest: Guest) -> None:
+    names = [f"s{n}" for n in range(8)]
+    for name in names:
+        await town.person.create_session(name)
+    first = await guest.enter()
+    tabs = {}
+    for name in names:
+        tab = await first.context.new_page()
+        guest.visits.watch(tab)
+        await tab.goto(f"{town.service.url}/#{name}")
+        await live(tab)
+        tabs[name] = tab
+    for name, tab in tabs.items():
+        await town.person.say(name, f"hello {name}")
+        await expect(tab.get_by_text(f"hello {name}").first).to_be_visible()
+
+
 async def test_an_idle_page_asks_for_nothing(town: Town, guest: Guest) -> None:
     page = await guest.enter()
     await expect(page.get_by_text("Nothing has been said here yet.")).to_be_visible()

@@ -86,7 +86,7 @@ async def test_a_notebook_writes_messages_and_decides_nothing(site: RunningSite)
     for path, body in [
         ("/tokens", {"role": "operator"}),
         ("/landings/landing-4/cancel", {}),
-        ("/lanes/mode", {"lane": "demo:main", "mode": "open"}),
+        ("/lanes/mode", {"lane": "shop:main", "mode": "open"}),
         ("/sessions/ops/command", {"type": "approved", "payload": {"approvalId": open_one.id}}),
         ("/jobs/enqueue", {"taskId": "t", "kind": "command"}),
     ]:

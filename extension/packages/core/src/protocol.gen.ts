@@ -682,6 +682,7 @@ export interface Landing {
   readonly requestedBy?: string;
   readonly askedBy?: string;
   readonly approvedBy?: string | null;
+  readonly auditHead?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;
