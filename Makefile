@@ -38,6 +38,12 @@ ui-test: $(UI) ## The console's own tests
 schema: $(TEST_DEPS) ## Write the console's types from the Python types
 	$(BIN)/python -m pushpals.testing.typescript extension/packages/core/src/protocol.gen.ts
 
+bench: $(TEST_DEPS) ## Measure the hub beside its peers (ROUNDS=3); wants a quiet machine
+	$(BIN)/python bench/hub.py --rounds $(or $(ROUNDS),3)
+
+soak: $(TEST_DEPS) ## 1,000 kills and 10,000 readers that come back (an hour)
+	PUSHPALS_KILLS=$(or $(KILLS),1000) PUSHPALS_CLIENTS=$(or $(CLIENTS),10000) $(BIN)/python -m pytest -s tests/hub
+
 docs: $(TEST_DEPS) ## Write the reference pages from the code
 	$(BIN)/python -m pushpals.cli.reference docs/reference
 

@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any
 
 import inside
-from servers import HERE, Server, Tools, finish, running, wait_for_quiet
+from servers import HERE, Server, Tools, finish, running, settle, wait_for_quiet
 
 Result = dict[str, float]
+EVENTS = "/sessions/dev/events"
 BATCH = ('{"events":[', '{"type":"message","payload":{"text":"%"}}', "]}")
 
 
@@ -85,7 +86,7 @@ class Bench:
     def fan_out(self, kind: str, readers: int, writers: int = 32) -> None:
         with self.server(kind) as server:
             watching = server.read(readers)
-            cpu = server.cpu()
+            cpu = settle(server)
             wrote = server.write(writers, self.seconds)
             saw = finish(watching, wrote["acked_all"])
             used = server.cpu() - cpu
@@ -149,9 +150,7 @@ class Bench:
                 idle = [inside.never_reads(server) for _ in range(stalled)]
                 watching = server.read(20)
                 rss = server.rss()
-                wrote = server.write(
-                    8, self.seconds, rate=25, items=70, path="/sessions/dev/events", body=BATCH
-                )
+                wrote = server.write(8, max(4.0, self.seconds), rate=120, items=100, path=EVENTS, body=BATCH)
                 grown = server.rss() - rss
                 saw = finish(watching, wrote["acked_all"])
                 for sock in idle:

@@ -183,10 +183,7 @@ def make_log_long(path: Path, mib: int) -> None:
         "    c.execute('INSERT INTO ballast VALUES (zeroblob(900000))')\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("CREATE TABLE IF NOT EXISTS ballast (x)")
     subprocess.run([sys.executable, "-c", program, str(path), str(mib)], check=False)
-    connection.close()
 
 
 # --- claims -----------------------------------------------------------------------------------------
@@ -195,7 +192,8 @@ def make_log_long(path: Path, mib: int) -> None:
 def _job(number: int, state: str) -> Job:
     return Job(
         id=f"job-{state}-{number}", session_id="dev", task_id="t", kind="bench", params={}, state=state,
-        created_at=STAMP, updated_at=STAMP, run_at="2099-01-01T00:00:00.000Z" if state == "scheduled" else None,
+        created_at=STAMP, updated_at=STAMP, due=number * 30_000,
+        run_at="2099-01-01T00:00:00.000Z" if state == "scheduled" else None,
     )  # type: ignore[arg-type]  # fmt: skip
 
 
@@ -232,7 +230,7 @@ async def _with_jobs(path: Path, finished: int, scheduled: int, ready: int) -> f
     for _ in range(ready):
         assert await store.write(timed, actor=WORKER, now=NOW) is not None
     await store.close()
-    path.unlink()
+    path.unlink()  # noqa: ASYNC240 - after the measurement
     return statistics.median(times[ready // 5 :]) * 1e6
 
 
@@ -350,7 +348,7 @@ async def _append(path: Path, seconds: float) -> float:
     await asyncio.gather(*(post() for _ in range(64)))
     took = time.perf_counter() - began
     await store.close()
-    path.unlink()
+    path.unlink()  # noqa: ASYNC240 - after the measurement
     return done / took
 
 

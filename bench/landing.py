@@ -12,8 +12,9 @@ calls the same hub without HTTP. ``--simulate N`` leaves out git and the hub and
 seeds: for shares of bad branches and flakes, where one run of the whole says little.
 
 Ratios: ``serial_ratio`` is runs over what one by one needs under the same rule of evidence (one run for each
-branch, one more to confirm all that failed, and one to look at a main that nobody has tested yet); ``floor_ratio`` is runs over the least that any plan of
-yes/no tests needs, log2 of the number of ways to choose the bad ones, at least one.
+branch, one more to confirm all that failed, and one to look at a main that nobody has tested yet);
+``floor_ratio`` is runs over the least that any plan of yes/no tests needs: log2 of the number of ways to
+choose the bad ones, at least one.
 """
 
 from __future__ import annotations

@@ -83,9 +83,7 @@ class Tools:
         subprocess.run([*pip, "-q", "install", *PEERS], check=True, stderr=subprocess.DEVNULL)
         self.python = str(venv / "bin" / "python")
         command = [*pip, "list", "--format=json"]
-        listed = subprocess.run(
-            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ).stdout
+        listed = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         self.versions = {p["name"]: p["version"] for p in json.loads(listed) if p["name"] in PEERS}
         if shutil.which("npm") is None:
             return
@@ -230,6 +228,17 @@ class Server:
         if found["bad"]:
             raise SystemExit(f"void: {self.kind} refused {found['bad']} posts")
         return found
+
+
+def settle(server: Server) -> float:
+    """Wait until the server rests from opening streams; the CPU time that it has used by then."""
+    before = server.cpu()
+    while True:
+        time.sleep(0.15)
+        now = server.cpu()
+        if now - before <= 2 / TICK:
+            return now
+        before = now
 
 
 def finish(readers: subprocess.Popen[str], expected: float) -> dict[str, float]:

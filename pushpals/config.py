@@ -191,6 +191,67 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "A deploy key for an ssh remote. Without it: the ssh agent of the person who starts Push Pals.",
         ),
     ] = None
+    slots: Annotated[
+        int,
+        _is(
+            "landing.slots",
+            "PUSHPALS_SLOTS",
+            "operator",
+            "How many checks the pusher runs at once. 0: as many as there are cores.",
+            ge=0,
+            le=64,
+        ),
+    ] = 0
+    signing_key: Annotated[
+        str | None,
+        _is(
+            "landing.signing_key",
+            "PUSHPALS_SIGNING_KEY",
+            "operator",
+            "An ssh key without a passphrase (Ed25519) that signs landing commits. Without it: unsigned.",
+        ),
+    ] = None
+    reuse_runs: Annotated[
+        bool,
+        _is(
+            "landing.reuse_runs",
+            "PUSHPALS_REUSE_RUNS",
+            "operator",
+            "Let a worker's own green run stand for the pusher's, on the very same tree and environment.",
+        ),
+    ] = False
+    host_kind: Annotated[
+        str | None,
+        _is(
+            "landing.host",
+            "PUSHPALS_HOST_KIND",
+            "operator",
+            "The kind of hosting service that shows landings as pull requests, by entry point name: pulls.",
+        ),
+    ] = None
+    host_url: Annotated[
+        str | None,
+        _is(
+            "landing.host_url",
+            "PUSHPALS_HOST_URL",
+            "operator",
+            "The root of the host's interface, e.g. https://api.github.com.",
+        ),
+    ] = None
+    host_repository: Annotated[
+        str | None,
+        _is("landing.host_repository", "PUSHPALS_HOST_REPOSITORY", "operator", "owner/name on the host."),
+    ] = None
+    host_token: Annotated[
+        str | None,
+        _is(
+            "landing.host_token",
+            "PUSHPALS_HOST_TOKEN",
+            "operator",
+            "The token that opens pull requests. Only the pusher holds it.",
+            secret=True,
+        ),
+    ] = None
     known_hosts: Annotated[
         str | None,
         _is(

@@ -1,4 +1,4 @@
-"""Named parts, found by entry point: job kinds, executors, stores.
+"""Named parts, found by entry point: job kinds, executors, stores, hosting services.
 
 Built-in parts are registered the same way as a stranger's, in ``pyproject.toml``; nothing here knows any
 of them. A part is loaded when it is asked for, so that a broken plug-in costs only those who name it. An
@@ -16,9 +16,10 @@ from typing import Any, Final
 KINDS: Final = "pushpals.kinds"
 EXECUTORS: Final = "pushpals.executors"
 STORES: Final = "pushpals.stores"
-GROUPS: Final = (KINDS, EXECUTORS, STORES)
+HOSTS: Final = "pushpals.hosts"
+GROUPS: Final = (KINDS, EXECUTORS, STORES, HOSTS)
 
-_WORDS: Final = {KINDS: "job kind", EXECUTORS: "executor", STORES: "store"}
+_WORDS: Final = {KINDS: "job kind", EXECUTORS: "executor", STORES: "store", HOSTS: "host"}
 
 
 class UnknownPart(LookupError):

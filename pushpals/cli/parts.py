@@ -37,6 +37,7 @@ from pushpals.work.git.remotes import Credentials, Password, Remote, SshAgent, S
 
 if TYPE_CHECKING:
     from pushpals.roles.pusher import SerialPusher
+    from pushpals.work.hosts import Host
 
 ROLE_BACKOFF = Backoff(first_s=0.1, most_s=2.0, tries=6)
 PUSHER_SLOT = 500
@@ -275,6 +276,7 @@ async def _pusher(app: App) -> None:
     from pushpals.protocol.ids import random_id
     from pushpals.roles.pusher import PusherSettings
     from pushpals.roles.pusher.assemble import open_pusher
+    from pushpals.roles.pusher.pusher import cores
     from pushpals.work.executors.base import ExecutorUnavailable
     from pushpals.work.executors.choose import EXIT_NO_SANDBOX, choose_executor
     from pushpals.work.git.repo import RepositoryBusy
@@ -291,9 +293,17 @@ async def _pusher(app: App) -> None:
         )
     except ExecutorUnavailable as error:
         raise Failed(str(error), EXIT_NO_SANDBOX, "sandbox.not_full") from None
+    own = app.settings
     settings = PusherSettings(
-        repository=repository_id(app), branch=upstream.branch, remote=remote_of(app, upstream), data_dir=home
+        repository=repository_id(app),
+        branch=upstream.branch,
+        remote=remote_of(app, upstream),
+        data_dir=home,
+        slots=own.slots or cores(),
+        signing_key=signing_key_of(app),
+        reuse_workers_runs=own.reuse_runs,
     )
+    host = host_of(app)
     try:
         async with (
             app.client("pusher", ROLE_BACKOFF) as hub,
@@ -303,6 +313,7 @@ async def _pusher(app: App) -> None:
                 executor=executor,
                 environment=environment_of(app),
                 new_id=random_id,
+                host=host,
                 policy=policy,
             ) as pusher,
         ):
@@ -356,6 +367,27 @@ def repository_id(app: App) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", app.repository.name) or "repository"
 
 
+def signing_key_of(app: App) -> Path | None:
+    key = app.settings.signing_key
+    return Path(key).expanduser() if key else None
+
+
+def host_of(app: App) -> Host | None:
+    """The hosting service that the operator named, if one was."""
+    own = app.settings
+    if own.host_kind is None:
+        return None
+    if not (own.host_url and own.host_repository and own.host_token):
+        raise Failed(
+            "a host needs landing.host_url, landing.host_repository and landing.host_token", USAGE, "host"
+        )
+    try:
+        make = registry.load(registry.HOSTS, own.host_kind)
+        return make(own.host_url, own.host_repository, own.host_token)  # type: ignore[no-any-return]
+    except (LookupError, RuntimeError, ValueError) as error:
+        raise Failed(f"{error}", USAGE, "host") from None
+
+
 def remote_of(app: App, upstream: checkout.Upstream) -> Remote:
     """The upstream with the operator's credentials for it; a repository has no say in which."""
     settings, url = app.settings, upstream.url
@@ -404,9 +436,11 @@ def secrets_of(app: App) -> dict[str, str]:
 
 def begin_part() -> bool:
     """Die with the supervisor, if there is one, and log to standard error. True when supervised."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    from pushpals.cli.logs import formatter
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter(os.environ.get("PUSHPALS_LOG")))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     for noisy in ("httpx", "httpcore", "tornado.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     return die_with_parent()

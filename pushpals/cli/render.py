@@ -199,6 +199,9 @@ class Lines:
                     f"{self._job(cancelled.job_id)} cancelled by {safe_line(cancelled.by, 60)}",
                     "yellow",
                 )
+            case ev.JobDeferred() as deferred:
+                until = deferred.run_at or ", ".join(map(short, deferred.depends_on or []))
+                return "job", f"{self._job(deferred.job_id)} waits for {safe_line(until, 200)}", None
             case ev.JobBased() as based:
                 where = f", sandbox {based.sandbox}" if based.sandbox else ""
                 return "job", f"{self._job(based.job_id)} works on {based.base[:10]}{where}", None
@@ -210,6 +213,14 @@ class Lines:
                 state = click.style(moved.state, fg=LANDING_STATES.get(moved.state))
                 cause = f": {safe_line(moved.cause, 400)}" if moved.cause else ""
                 return "landing", f"{short(moved.landing_id)} {state}{cause}", None
+            case ev.OverlapFound() as overlap:
+                paths = ", ".join(safe_line(path, 80) for path in overlap.paths[:3])
+                words = "does not merge with" if overlap.conflict else "touches the same lines as"
+                return (
+                    "landing",
+                    f"{short(overlap.landing_id)} {words} {short(overlap.other_id)}: {paths}",
+                    "yellow" if overlap.conflict else None,
+                )
             case ev.LaneChanged() as lane:
                 cause = f": {safe_line(lane.cause)}" if lane.cause else ""
                 head = f" at {lane.head[:10]}" if lane.head else ""

@@ -112,7 +112,12 @@ def on_decision(tx: Tx, landing_id: str, approval: Approval, now: datetime) -> N
     if landing is None or landing.state in ENDS or landing.approval_id != approval.id:
         return
     if approval.state == "approved":
-        named = replace(landing, approved_by=approval.decided_by)
+        head = tx.head(landing.session_id)
+        named = replace(
+            landing,
+            approved_by=approval.decided_by,
+            audit_head=f"{head.cursor}:{head.digest}" if head is not None else None,
+        )
         _step(tx, named, "queued", now, cause=f"approved by {approval.decided_by}")
     elif approval.state == "denied":
         words = f": {approval.reason}" if approval.reason else ""

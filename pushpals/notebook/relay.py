@@ -302,7 +302,8 @@ class _Answer:
         except (NothingFound, ConfigError) as error:
             raise _Refused(502, "relay.no_hub", str(error)) from None
         query = query_of(parts.query)
-        headers = {name: asked.headers[name] for name in ASKED if name in asked.headers}
+        given = {name.lower(): value for name, value in asked.headers.items()}
+        headers = {name: given[name.lower()] for name in ASKED if name.lower() in given}
         headers |= {"Accept-Encoding": "identity", "User-Agent": "pushpals-notebook"}
         if found.token:
             headers["Authorization"] = f"Bearer {found.token}"
@@ -319,7 +320,7 @@ class _Answer:
     async def _chunks(self, answer: httpx.Response) -> None:
         """What arrives within a moment travels together."""
         waiting = bytearray()
-        source = aiter(answer.aiter_raw(CHUNK))
+        source = aiter(answer.aiter_raw())
         following: asyncio.Task[bytes] | None = None
         deadline: float | None = None
         try:

@@ -22,7 +22,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 from urllib.parse import quote, quote_from_bytes, quote_plus
 
 import msgspec
@@ -86,6 +87,22 @@ def redact_text(text: str, secrets: Iterable[Secret] = ()) -> str:
     """:meth:`Redactor.redact` for text; lone surrogates pass unchanged."""
     data = text.encode("utf-8", "surrogatepass")
     return Redactor(secrets).redact(data).decode("utf-8", "surrogatepass")
+
+
+def redact_plain(value: Any, hide: Callable[[str], str]) -> Any:
+    """Plain data with every text in it hidden, keys too. Nothing else changes."""
+    match value:
+        case str():
+            return hide(value)
+        case dict():
+            return {
+                hide(key) if isinstance(key, str) else key: redact_plain(one, hide)
+                for key, one in value.items()
+            }
+        case list() | tuple():
+            return [redact_plain(one, hide) for one in value]
+        case _:
+            return value
 
 
 def replacement(kind: str, value: bytes) -> bytes:

@@ -237,8 +237,6 @@ class Attempt(Wire, frozen=True, kw_only=True):
     job_id: str
     attempt: int
     worker_id: str
-    token_id: str | None = None
-    """What claimed it, and so what alone may report about it."""
     started_at: str
     ended_at: str | None = None
     outcome: str | None = None

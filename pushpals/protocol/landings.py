@@ -127,6 +127,8 @@ class Landing(Wire, frozen=True, kw_only=True):
     asked_by: str = ""
     """The person whose message led here, if one did."""
     approved_by: str | None = None
+    audit_head: str | None = None
+    """``<cursor>:<digest>`` of the session's chain with the yes in it; the landed commit carries it."""
     approval_id: str | None = None
     priority: Priority = "normal"
     fix: bool = False

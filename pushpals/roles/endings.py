@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import msgspec
+
+from pushpals.policy.redact import redact_plain
 from pushpals.protocol.commands import Complete, Fail
 from pushpals.protocol.errors import PushPalsError
 from pushpals.protocol.jobs import Job, JobResult
@@ -74,6 +78,15 @@ def failed(job: Job, error: BaseException) -> Fail:
                 attempt=job.attempt,
                 no_retry=True,
             )
+
+
+E = TypeVar("E", Complete, Fail)
+
+
+def hidden(last: E, hide: Callable[[str], str]) -> E:
+    """The last word with every secret taken out of every text of it, names of files and tests included."""
+    plain = redact_plain(msgspec.to_builtins(last), hide)
+    return msgspec.convert(plain, type(last))
 
 
 def is_expected(error: BaseException) -> bool:

@@ -44,7 +44,15 @@ from pushpals.protocol.jobs import Job, JobResult
 from pushpals.protocol.records import WorkerState
 from pushpals.protocol.times import Clock, utc_now
 from pushpals.roles.base import Role, RoleEnded
-from pushpals.roles.endings import HubShelf, cancelled, completed, failed, given_back, is_expected
+from pushpals.roles.endings import (
+    HubShelf,
+    cancelled,
+    completed,
+    failed,
+    given_back,
+    hidden,
+    is_expected,
+)
 from pushpals.roles.patience import Patience
 from pushpals.roles.reporting import Reporting
 from pushpals.roles.worker_options import WorkerHub, WorkerOptions, new_worker_id
@@ -217,6 +225,7 @@ class Worker(Role):
         reporting = Reporting(self._hub, job, outbox, sandbox=self._executor.level)
         patience = Patience()
         tools = self._tools(job, outbox, patience)
+        outbox.hide = tools.hide
         work = asyncio.create_task(
             self._attempt(job, outbox, tools, reporting, patience), name=f"{job.id}-work"
         )
@@ -232,7 +241,7 @@ class Worker(Role):
                 await asyncio.wait({work})
             if sending.done() and (broken := sending.exception()) is not None:
                 raise broken
-            await self._end(job, work, reporting, stopped)
+            await self._end(job, work, reporting, stopped, tools.hide)
         finally:
             for task in (work, sending, leaving):
                 task.cancel()
@@ -241,7 +250,12 @@ class Worker(Role):
             self._job = self._outbox = None
 
     async def _end(
-        self, job: Job, work: asyncio.Task[JobResult], reporting: Reporting, stopped: list[str]
+        self,
+        job: Job,
+        work: asyncio.Task[JobResult],
+        reporting: Reporting,
+        stopped: list[str],
+        hide: Callable[[str], str],
     ) -> None:
         verdict = reporting.verdict.result() if reporting.verdict.done() else None
         if verdict == "lost":
@@ -251,10 +265,10 @@ class Worker(Role):
         if work.cancelled():
             last = cancelled(job, stopped) if verdict == "cancel" else given_back(job, stopped)
         elif (error := work.exception()) is not None:
-            last = failed(job, error)
+            last = hidden(failed(job, error), hide)
             self.log.info("%s: %s", job.id, last.message, exc_info=None if is_expected(error) else error)
         else:
-            last = completed(job, work.result())
+            last = hidden(completed(job, work.result()), hide)
         report = asyncio.create_task(self._report(job, reporting, last), name=f"{job.id}-end")
         giving_up = asyncio.create_task(self._last_word_over(), name=f"{job.id}-last-word")
         try:

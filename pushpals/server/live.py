@@ -28,6 +28,7 @@ from pushpals.hub.feed import Batch
 from pushpals.protocol.errors import NotFound, TooMany, Unavailable
 from pushpals.protocol.jobs import Wire
 from pushpals.protocol.records import Session
+from pushpals.server.crowd import Crowd
 from pushpals.store.base import StoredEvent
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 FIRST_PAGE = 50
 MOST_PAGE = 500
+MOST_CROWDS = 4_096
 
 Ending = Literal["left", "slow", "stalled", "token", "stop", "failed"]
 
@@ -162,6 +164,9 @@ class Stream(ABC):
         """Read and send one page of history; ``False`` when there was none."""
         limit, feed = self._limit, self.site.feed
         self._horizon = max(self._horizon, feed.last(self.session_id))
+        if self.seen >= self._horizon:
+            # All that was committed is sent, or will be published: a crowd of up-to-date readers reads no disk.
+            return False
         events = feed.recent(self.session_id, self.seen, limit)
         if events is not None:
             reached = events[-1].cursor if events else self.seen
@@ -208,12 +213,28 @@ class Streams:
         self._open: dict[Open, None] = {}
         self._by_token: Counter[str] = Counter()
         self._checked = site.monotonic()
+        self._crowds: dict[tuple[str, Callable[[bytes], bytes]], Crowd] = {}
         self.replays = asyncio.Semaphore(site.options.replays)
         self.dropped: Counter[str] = Counter()
         """Streams ended by the hub, by reason."""
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def crowd(
+        self,
+        session_id: str,
+        wrap: Callable[[bytes], bytes],
+        encode: Callable[[Sequence[StoredEvent]], bytes],
+    ) -> Crowd:
+        """The crowd of a session's readers. Empty ones are forgotten when there are many."""
+        crowd = self._crowds.get((session_id, wrap))
+        if crowd is None:
+            if len(self._crowds) >= MOST_CROWDS:
+                self._crowds = {key: some for key, some in self._crowds.items() if len(some)}
+            crowd = Crowd(self._site.feed, session_id, wrap, encode)
+            self._crowds[session_id, wrap] = crowd
+        return crowd
 
     def add(self, stream: Open) -> None:
         """Count a stream in, or refuse it."""

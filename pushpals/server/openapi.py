@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pushpals.protocol import commands as c
-from pushpals.protocol.approvals import Approval
+from pushpals.protocol.approvals import Approval, RememberedRule
 from pushpals.protocol.errors import Problem
 from pushpals.protocol.landings import Landing, Lane
 from pushpals.protocol.records import Mark, Repository, StoredArtifact, Token
@@ -120,6 +120,16 @@ OPERATIONS: dict[str, Entry] = {
     "GET /tokens": Entry("List tokens", answer=c.Tokens, query=(*PAGE, "counts", "role")),
     "POST /tokens": Entry("Make a token", c.NewToken, c.TokenMade, 201),
     "POST /tokens/:id/revoke": Entry("Revoke a token", c.Ok, Token),
+    "POST /approvals": Entry("Ask a person about a command", c.AskApproval, c.Decided, 201),
+    "POST /approvals/:id/consume": Entry("Use a yes, once", c.UseApproval, c.Decided),
+    "POST /approvals/:id/revoke": Entry("Take a yes back", c.RevokeApproval, c.Decided),
+    "GET /rules": Entry("List remembered answers", answer=c.Rules),
+    "POST /rules": Entry("Remember an answer", c.MakeRule, c.RuleMade, 201),
+    "POST /rules/test": Entry("What a rule would have answered", c.MakeRule, c.BackTest),
+    "POST /rules/:id/revoke": Entry("Forget an answer", c.Ok, RememberedRule),
+    "POST /lanes/moves": Entry("Several steps of landings in one commit", c.MoveLandings, c.Moved),
+    "GET /audit/head": Entry("Where the audit trail stands", answer=c.AuditHead),
+    "POST /pairings": Entry("A code for another device", c.PairDevice, c.Pairing, 201),
 }  # fmt: skip
 """Every method at every address."""
 

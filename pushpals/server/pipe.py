@@ -34,13 +34,23 @@ def plain(data: bytes) -> bytes:
 
 
 class Pipe:
-    """``broken`` is told once, from within a call or later, when nothing more can be sent."""
+    """``broken`` is told when nothing more can be sent, ``free`` when what was owed has gone out."""
 
-    def __init__(self, site: Site, broken: Callable[[Broken], None], *, http_1_1: bool = True) -> None:
+    def __init__(
+        self,
+        site: Site,
+        broken: Callable[[Broken], None],
+        free: Callable[[], None],
+        *,
+        http_1_1: bool = True,
+    ) -> None:
         self.wrap: Callable[[bytes], bytes] = chunked if http_1_1 else plain
         self._site = site
         self._broken = broken
+        self._free = free
         self._stream: IOStream | None = None
+        self.ready: Callable[[bytes], int] | None = None
+        """The socket's ``send``, while it may be used: nothing waits, it is open, and it is no TLS."""
         self._send: Callable[[bytes], int] | None = None
         self._owed = 0
         self._moved = site.monotonic()
@@ -59,7 +69,7 @@ class Pipe:
         stream.set_nodelay(True)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if not isinstance(stream, SSLIOStream):
-            self._send = stream.socket.send
+            self.ready = self._send = stream.socket.send
         lines = ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in (*headers, *own))]
         if self.wrap is chunked:
             lines.append("Transfer-Encoding: chunked")
@@ -70,9 +80,9 @@ class Pipe:
     def push(self, chunk: bytes) -> None:
         """Send now what the kernel takes; keep the rest within the bound."""
         sent = 0
-        if not self._owed and self._send is not None:
+        if self.ready is not None:
             try:
-                sent = self._send(chunk)
+                sent = self.ready(chunk)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError:
@@ -80,7 +90,7 @@ class Pipe:
                 return
             if sent == len(chunk):
                 return
-        self._keep(memoryview(chunk)[sent:])
+        self.keep(chunk, sent)
 
     async def page(self, data: bytes) -> None:
         """Send history; returns when it was taken, or the pipe broke."""
@@ -111,7 +121,7 @@ class Pipe:
     def close(self, *, clean: bool) -> None:
         """End it; a clean end says so to the reader."""
         stream = self._stream
-        self._send = None
+        self.ready = self._send = None
         if stream is None or stream.closed():
             return
         stream.set_close_callback(None)
@@ -132,10 +142,12 @@ class Pipe:
 
         last.add_done_callback(closing)
 
-    def _keep(self, rest: memoryview) -> None:
-        stream = self._stream
+    def keep(self, chunk: bytes, sent: int) -> None:
+        """Owe what of ``chunk`` was not sent."""
+        stream, rest = self._stream, memoryview(chunk)[sent:]
         if stream is None or stream.closed():
             return
+        self.ready = None
         if self._owed == 0:
             self._moved = self._site.monotonic()
         try:
@@ -151,5 +163,8 @@ class Pipe:
     def _taken(self, size: int, written: asyncio.Future[None]) -> None:
         self._owed -= size
         self._moved = self._site.monotonic()
+        if self._owed == 0 and self._send is not None:
+            self.ready = self._send
+            self._free()
         if not written.cancelled():
             written.exception()  # a cut is told by the close callback

@@ -5,7 +5,7 @@ the comments ``: live N`` and ``: at N``, which every reader that does not know 
 sessions every id is the whole position, ``a:120,b:7``, because a browser sends back only the last one.
 
 A batch of one session is encoded once, with its chunked framing, and the same bytes are given to the socket
-of every reader (see :mod:`pushpals.server.pipe`).
+of every reader (see :mod:`pushpals.server.crowd` and :mod:`pushpals.server.pipe`).
 """
 
 from __future__ import annotations
@@ -48,24 +48,56 @@ class EventStream(Stream):
         http_1_1: bool = True,
     ) -> None:
         super().__init__(site, session, token_id, types)
-        self._pipe = Pipe(site, self.end, http_1_1=http_1_1)
+        self._pipe = Pipe(site, self.end, self._enter_crowd, http_1_1=http_1_1)
         self._epoch = session.epoch
+        self._crowd = site.streams.crowd(session.id, self._pipe.wrap, encode)
+        self._in_crowd = False
 
     def attach(self, stream: IOStream, headers: Sequence[tuple[str, str]]) -> None:
         """Take the connection over and greet."""
         self._pipe.attach(stream, headers, [("X-Session-Epoch", self._epoch)])
 
-    def deliver(self, batch: Batch) -> None:
-        # The usual case in as few steps as there are: this runs for each reader of each commit.
-        if self.types is None and batch.first == self.seen + 1 and self.ended is None:
-            self.seen = batch.last
-            wrap = self._pipe.wrap
-            chunk = batch.made.get(wrap)
-            if chunk is None:
-                chunk = batch.made[wrap] = wrap(encode(batch.events))
-            self._pipe.push(chunk)
+    def join(self) -> bool:
+        joined = super().join()
+        if joined:
+            self._enter_crowd()
+        return joined
+
+    def fell_behind(self, cursor: int, chunk: bytes, sent: int) -> None:
+        """Out of the crowd with a debt: follow alone until it is paid."""
+        self._in_crowd = False
+        self.seen = cursor
+        if sent < 0:
+            self.end("left")
+        elif self.site.feed.join(self.session_id, self, self.seen):
+            self._pipe.keep(chunk, sent)
         else:
-            super().deliver(batch)
+            self.end("failed")
+
+    def _enter_crowd(self) -> None:
+        send = self._pipe.ready
+        if send is None or self.types is not None or not self.live or self._in_crowd:
+            return
+        if self._crowd.enter(self, send, self.seen):
+            self._in_crowd = True
+            self.site.feed.leave(self.session_id, self)
+
+    def beat(self) -> None:
+        if self._in_crowd:
+            self.seen = self._crowd.at
+        else:
+            self._enter_crowd()
+        super().beat()
+
+    def end(self, why: Ending) -> None:
+        self._leave_crowd()
+        super().end(why)
+
+    def _leave_crowd(self) -> None:
+        if self._in_crowd:
+            self._in_crowd = False
+            self.seen = self._crowd.at
+            self._crowd.leave(self)
 
     async def send_page(self, events: Sequence[StoredEvent]) -> None:
         await self._pipe.page(encode(events))
@@ -80,14 +112,22 @@ class EventStream(Stream):
     def send_events(self, events: Sequence[StoredEvent]) -> None:
         wanted = self.wanted(events)
         if wanted:
-            self._pipe.push(self._pipe.wrap(encode(wanted)))
+            self._send(encode(wanted))
 
     def send_note(self, kind: Literal["live", "at"], cursor: int) -> None:
-        self._pipe.push(self._pipe.wrap(b": %b %d\n\n" % (kind.encode(), cursor)))
+        self._send(b": %b %d\n\n" % (kind.encode(), cursor))
 
     def send_reset(self, reset: Reset) -> None:
         frame = b"event: reset\nid: %d\ndata: %b\n\n" % (reset.cursor, wire.encode(reset))
         self._pipe.push(self._pipe.wrap(frame))
+
+    def _send(self, data: bytes) -> None:
+        """To this reader only: what does not go out at once takes it out of the crowd."""
+        self._pipe.push(self._pipe.wrap(data))
+        if self._pipe.ready is None and self._in_crowd:
+            self._leave_crowd()
+            if self.ended is None and not self.site.feed.join(self.session_id, self, self.seen):
+                self.end("failed")
 
     def hang_up(self, why: Ending) -> None:
         # In the middle of a page the terminating chunk would be read as part of a frame.
@@ -114,7 +154,7 @@ class ManyStream:
         self.site = site
         self.token_id = token_id
         self.ended: Ending | None = None
-        self.pipe = Pipe(site, self.end, http_1_1=http_1_1)
+        self.pipe = Pipe(site, self.end, lambda: None, http_1_1=http_1_1)
         self.at: dict[str, int] = {}
         self.done = asyncio.Event()
         self._sessions = sessions

@@ -21,13 +21,9 @@ from pushpals.protocol.records import Role
 from pushpals.testing.town import Town
 
 ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
+    "--no-sandbox",  # tests may run as root
+    *(f"--disable-{name}" for name in ("gpu", "quic", "background-networking", "component-update", "sync")),
     "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
 ]
 NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1400, "height": 900}
 PATIENCE_MS = 20_000.0

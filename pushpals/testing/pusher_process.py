@@ -42,7 +42,7 @@ STEPS: dict[str, tuple[str, int]] = {
     "read back": ("ls_remote", 3),
     "landed": ("move_landings", 5),
 }
-"""Steps of a landing's way by name: the call that makes each, and which of its kind it is in a fresh round."""
+"""Steps of a landing's way by name: the call that makes each, and which of its kind."""
 
 When = Literal["before", "during", "after"]
 
@@ -140,7 +140,6 @@ class Checks(FileChecks):
 async def main(options: Options) -> None:
     """Step until killed or told to stop."""
     data = Path(options.data)
-    data.mkdir(parents=True, exist_ok=True)
     reaper = Reaper(options.die)
     repo = await BareRepo.init(data / "pusher.git")
     async with repo.locked("pusher", wait_s=10.0), HubClient(options.url, options.token) as client:
@@ -172,4 +171,6 @@ async def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(msgspec.json.decode(sys.argv[1], type=Options)))
+    told = msgspec.json.decode(sys.argv[1], type=Options)
+    Path(told.data).mkdir(parents=True, exist_ok=True)
+    asyncio.run(main(told))

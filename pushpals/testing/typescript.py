@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from pushpals.policy.reasons import REASONS
 from pushpals.protocol import approvals, commands, events, jobs, landings, records, views
 from pushpals.server.handlers.login import LoggedIn
 
@@ -74,6 +75,11 @@ def _parts() -> Iterator[str]:
         quoted = ", ".join(f'"{member}"' for member in sorted(members))
         yield f"export const {name}: ReadonlySet<{union}> = new Set<{union}>([{quoted}]);"
     yield ""
+    yield "/** What the codes of a decision mean. */"
+    yield "export const REASONS: Readonly<Record<string, string>> = {"
+    for code, meaning in REASONS.items():
+        yield f"  {_literals([code])}: {_literals([meaning])},"
+    yield "};\n"
     yield _ENVELOPE
     schemas, classes = _schemas()
     for name in sorted(schemas):

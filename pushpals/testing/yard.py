@@ -96,6 +96,7 @@ class PusherYard:
         max_batch: int = 64,
         life: Life | None = None,
         slots: int = 1,
+        host: Any = None,
         **settings_: Any,
     ) -> SerialPusher:
         """A (new) pusher process, as far as the hub can tell; with ``life``, one that dies."""
@@ -114,7 +115,7 @@ class PusherYard:
         repo: Any = self.repo
         if life is not None:
             hub, repo = Mortal(hub, life), Mortal(repo, life, PUSHES)
-        return SerialPusher(hub, settings, repo, self.checks)
+        return SerialPusher(hub, settings, repo, self.checks, host)
 
     @property
     def main(self) -> str:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
+from pushpals.policy.redact import redact_plain
 from pushpals.protocol.commands import EventIn, LogLine
 from pushpals.protocol.events import Payload
 from pushpals.work.executors.base import Stream
@@ -47,7 +49,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class Outbox:
     """One job's queue. Writers call ``event`` and ``line`` on the event loop; one sender calls ``take``."""
 
-    def __init__(self) -> None:
+    def __init__(self, hide: Callable[[str], str] | None = None) -> None:
+        """``hide`` is the door for events: every text of theirs goes through it."""
+        self.hide = hide
         self._queue: deque[EventIn | LogLine] = deque()
         self._lines = 0
         self._bytes = 0
@@ -64,7 +68,10 @@ class Outbox:
 
     def event(self, payload: Payload) -> None:
         self._settle_tail()
-        self._queue.append(EventIn(type=payload.TYPE, payload=msgspec.to_builtins(payload)))
+        plain = msgspec.to_builtins(payload)
+        if self.hide is not None:
+            plain = redact_plain(plain, self.hide)
+        self._queue.append(EventIn(type=payload.TYPE, payload=plain))
         self._something.set()
 
     def line(self, stream: Stream, text: str) -> None:

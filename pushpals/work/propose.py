@@ -231,7 +231,12 @@ async def _secrets(ctx: JobContext, files: Sequence[ChangedFile], diff: bytes) -
         text = added.get(str(number), b"")
         if file.binary:
             text = await ctx.repo.blob(file.new_sha, limit_bytes=10 * 1024 * 1024)
-        findings += scan(show_path(file.path), text, secrets=ctx.tools.secrets)
+        findings += scan(
+            show_path(file.path),
+            text,
+            secrets=ctx.tools.secrets,
+            accepted=ctx.tools.guard.policy.accepted_findings,
+        )
     return findings
 
 

@@ -168,6 +168,7 @@ class Tools:
             network=call.network,
             path=variables.get("PATH", ""),
         )
+        secret = {name for name, value in call.env.items() if self.hide(value) != value}
         judged = await self.guard.judge(place, asked)
         self._outbox.event(
             ToolCall(
@@ -199,7 +200,8 @@ class Tools:
                         Command(
                             argv=argv,
                             cwd=call.cwd,
-                            env=variables,
+                            env={name: value for name, value in variables.items() if name not in secret},
+                            secret_env={name: variables[name] for name in secret},
                             stdin=call.stdin,
                             limits=self.guard.bounded(call.limits),
                             network=network,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from pushpals.protocol.commands import Claim, Enqueue, LogLine, Progress, SubmitLanding
+from pushpals.protocol.commands import Claim, Enqueue, LogLine, PairDevice, Progress, SubmitLanding
 from pushpals.protocol.events import AssistantMessage
 from pushpals.protocol.jobs import FileChange
 from pushpals.server import start_service
@@ -98,6 +98,16 @@ async def tab_to(page: Page, name: str) -> None:
         ):
             return
     raise AssertionError(f"{name!r} cannot be reached with the keyboard")
+
+
+async def test_a_phone_is_paired_by_its_link_and_the_code_leaves_the_address(
+    town: Town, guest: Guest
+) -> None:
+    made = await town.person.pair(PairDevice(role="viewer", label="wall"))
+    page = await (await guest.context(viewport=NARROW)).new_page()
+    await page.goto(f"{town.service.url}/#code={made.code}")
+    await live(page)
+    assert "#" not in page.url
 
 
 async def test_a_viewer_sees_everything_and_decides_nothing(town: Town, guest: Guest) -> None:
@@ -261,6 +271,23 @@ async def test_eight_tabs_at_once_are_all_live_over_one_stream(town: Town, guest
         assert len([text for text in await spoken(tab) if text == "can everybody hear me?"]) == 1
 
 
+async def test_eight_tabs_on_eight_sessions_are_all_live(town: Town, guest: Guest) -> None:
+    names = [f"s{n}" for n in range(8)]
+    for name in names:
+        await town.person.create_session(name)
+    first = await guest.enter()
+    tabs = {}
+    for name in names:
+        tab = await first.context.new_page()
+        guest.visits.watch(tab)
+        await tab.goto(f"{town.service.url}/#{name}")
+        await live(tab)
+        tabs[name] = tab
+    for name, tab in tabs.items():
+        await town.person.say(name, f"hello {name}")
+        await expect(tab.get_by_text(f"hello {name}").first).to_be_visible()
+
+
 async def test_an_idle_page_asks_for_nothing(town: Town, guest: Guest) -> None:
     page = await guest.enter()
     await expect(page.get_by_text("Nothing has been said here yet.")).to_be_visible()
@@ -307,8 +334,9 @@ async def test_history_can_be_searched_and_looked_at_as_it_was(town: Town, guest
     await town.work()
     page = await guest.enter()
     await go(page, "Timeline")
-    await page.get_by_role("searchbox").fill("needs_approval")
-    await expect(page.get_by_text("Landing needs you")).to_be_visible()
+    await page.get_by_role("searchbox").fill("waits for your ye")
+    await expect(page.get_by_text("1 event", exact=True)).to_be_visible()
+    await expect(page.get_by_text("The change is ready")).to_be_visible()
     await page.get_by_role("searchbox").fill("")
     await page.get_by_role("button", name="Time machine", exact=True).click()
     machine = page.get_by_role("region", name="Time machine")

@@ -89,14 +89,16 @@ async def test_defect_10_only_the_claimer_ends_a_job_and_only_while_it_holds_it(
         answer = await other.post(
             f"/jobs/{job}/{path}", json={"message": "m"} if path == "fail" else {"attempt": 1}
         )
-        assert (answer.status_code, answer.json()["code"]) == (403, "job.foreign"), path
+        assert (answer.status_code, answer.json()["code"]) == (404, "job.unknown"), path
 
     given_back = {"attempt": 1, "message": "stopped", "errorClass": "lost"}
     assert (await one.post(f"/jobs/{job}/fail", json=given_back)).status_code == 200
     again = (await other.post("/jobs/claim", json={**claim, "workerId": "w2"})).json()["job"]
     assert (again["id"], again["attempt"]) == (job, 2)
-    late = await one.post(f"/jobs/{job}/complete", json={"attempt": 1, "summary": "late"})
-    assert (late.status_code, late.json()["code"]) == (409, "lease_lost")
+    late = await one.post(f"/jobs/{job}/complete", json={"attempt": 2, "summary": "late"})
+    assert (late.status_code, late.json()["code"]) == (404, "job.unknown")
+    old = await other.post(f"/jobs/{job}/complete", json={"attempt": 1, "summary": "old"})
+    assert (old.status_code, old.json()["code"]) == (409, "lease_lost")
     assert (await other.post(f"/jobs/{job}/complete", json={"attempt": 2})).status_code == 200
 
     history = (await (await site.http()).get("/sessions/dev/history")).json()["items"]

@@ -10,7 +10,9 @@ from pushpals.server.handlers.page import Page, PageFile
 from pushpals.server.routes import TABLE, Route, routes
 from pushpals.testing.site import RunningSite
 
-OPEN = {("GET", "/"), ("GET", "/page/:file"), ("GET", "/healthz"), ("POST", "/login")}
+OPEN = {
+    ("GET", "/"), ("GET", "/page/:file"), ("GET", "/healthz"), ("GET", "/readyz"), ("POST", "/login"),
+}  # fmt: skip
 IDS = {":id": "none", ":reader": "me", ":sha256": "0" * 64, ":file": "none"}
 
 

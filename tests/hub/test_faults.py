@@ -239,5 +239,7 @@ async def test_a_crowd_that_comes_back_at_once_is_served_whole_and_keeps_nobody_
         tries = [await one for one in crowd]
         took = loop.time() - began
         status = await client.status()
-        print(f"{CLIENTS} readers whole after {took:.1f} s, {max(tries)} tries at most; slowest write {slowest:.2f} s")
+        print(
+            f"{CLIENTS} readers whole after {took:.1f} s, {max(tries)} tries at most; slowest write {slowest:.2f} s"
+        )
         assert json.dumps(status.data["streamsDropped"]) == "{}"

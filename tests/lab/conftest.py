@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -25,7 +26,12 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> State:
 
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory, state: State) -> Iterator[Jupyter]:
-    with Jupyter.running(tmp_path_factory.mktemp("jupyter"), data_dir=state.root) as running:
+    python, app = (
+        os.environ.get("PUSHPALS_LAB_PYTHON", sys.executable),
+        os.environ.get("PUSHPALS_LAB_APP", "lab"),
+    )
+    root = tmp_path_factory.mktemp("jupyter")
+    with Jupyter.running(root, data_dir=state.root, python=python, app=app) as running:
         yield running
 
 

@@ -26,6 +26,7 @@ from pushpals.testing.mortal import Died, Life
 from pushpals.testing.repos import Link, Repository
 from pushpals.testing.yard import FileChecks, PusherYard
 from pushpals.work.git.changes import GITLINK
+from pushpals.work.hosts import HostTrouble, Proposal, Shown
 
 LANE = "demo:main"
 
@@ -214,8 +215,9 @@ async def test_case_9_hooks_and_filters_of_a_branch_never_run(yard: PusherYard, 
         hook.write_text(f"#!/bin/sh\necho {name} >> {marker}\n")
         hook.chmod(0o755)
     landing = await yard.submit({".gitattributes": "* filter=evil merge=evil diff=evil\n", "a": "x\n"})
-    yard.repo.path.joinpath("config").open("a").write(
-        f'[filter "evil"]\n\tsmudge = touch {marker}\n\tclean = touch {marker}\n'
+    config = yard.repo.path / "config"
+    config.write_text(
+        config.read_text() + f'[filter "evil"]\n\tsmudge = touch {marker}\n\tclean = touch {marker}\n'
         f'[merge "evil"]\n\tdriver = touch {marker}\n[diff "evil"]\n\tcommand = touch {marker}\n'
     )
     await settle(yard)
@@ -724,7 +726,9 @@ async def test_case_39_a_red_main_holds_all_names_its_culprit_and_lets_a_fix_thr
 
 async def test_case_40_a_landing_commit_is_signed_and_verifies(yard: PusherYard, tmp_path: Path) -> None:
     key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    await asyncio.to_thread(
+        subprocess.run, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True
+    )
     allowed = tmp_path / "allowed"
     allowed.write_text(f"pusher@example.org {key.with_suffix('.pub').read_text()}")
     landing = await yard.submit({"new.txt": "x\n"})
@@ -750,3 +754,34 @@ async def test_case_41_a_worker_s_own_run_counts_only_where_policy_and_tree_allo
     assert await yard.states(landing) == ["landed"]
     assert yard.checks.runs == []
     assert yard.remote.git("rev-parse", "main^{tree}") == tree
+
+
+async def test_case_42_a_published_branch_is_shown_as_a_pull_request_and_a_host_in_trouble_stops_nothing(
+    yard: PusherYard,
+) -> None:
+    class Scripted:
+        asked: list[Proposal] = []
+        away = False
+
+        async def propose(self, proposal: Proposal) -> Shown:
+            self.asked.append(proposal)
+            if self.away:
+                raise HostTrouble("the host is away")
+            return Shown(number=7, url="https://host.example/pulls/7", reused=False)
+
+        async def close(self) -> None:
+            return None
+
+    host = Scripted()
+    first = await yard.submit({"one.txt": "x\n"}, body="Because.")
+    await settle(yard, host=host)
+    landed = await yard.get(first)
+    assert (landed.state, landed.facts["pull"]["number"]) == ("landed", 7)
+    assert [(one.branch, one.title, one.body) for one in host.asked] == [
+        (first.branch, first.title, "Because.")
+    ]
+    host.away = True
+    second = await yard.submit({"two.txt": "x\n"})
+    await settle(yard, host=host)
+    assert (await yard.get(second)).facts["pullTrouble"] == "the host is away"
+    assert await yard.states(second) == ["landed"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import sys
@@ -88,6 +89,13 @@ class Ground:
         found = await self.service.hub.store.reader.find(Landing, limit=1000)
         return {landing.id: landing.state for landing in found}
 
+    async def done_or(self, process: asyncio.subprocess.Process) -> None:
+        """Until everything has ended, or the process has."""
+        while process.returncode is None and await self.states() != self.wanted:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await process.wait()
+
     async def settled(self) -> float:
         """Wait until everything has ended; seconds until the first landing moved."""
         began, first, before = time.monotonic(), 0.0, await self.states()
@@ -139,8 +147,7 @@ async def test_whatever_step_is_killed_nothing_is_lost_doubled_or_red(ground: Gr
         await ground.submit(bad=False)
         async with ground.pusher(die) as process:
             async with asyncio.timeout(PATIENCE_S):
-                while process.returncode is None and await ground.states() != ground.wanted:
-                    await asyncio.sleep(0.05)
+                await ground.done_or(process)
             # What dies in the very last step, or never comes to its step, has done its work.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.5):
@@ -152,7 +159,7 @@ async def test_whatever_step_is_killed_nothing_is_lost_doubled_or_red(ground: Gr
     assert await ground.states() == ground.wanted
     mains = every_main(ground.remote)
     assert all(is_green(ground.remote, commit) for commit in mains)
-    for old, new in zip(mains, mains[1:], strict=False):
+    for old, new in itertools.pairwise(mains):
         ground.remote.git("merge-base", "--is-ancestor", old, new)
     history = ground.remote.git("log", "--format=%B", "main")
     for landing, state in ground.wanted.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from pushpals.cli.why import _ask_hub, _blame
@@ -56,7 +55,7 @@ async def test_what_later_landings_build_on_is_not_taken_back_and_they_are_named
         checkout,
         {"notes.txt": "one\ntwo\nthree\n", "pushpals.toml": '[[checks]]\nname = "yes"\nargv = ["true"]\n'},
     )
-    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(upstream)], check=True)
+    Repository.create(upstream, bare=True)
     person.git("push", "--quiet", str(upstream), "main")
     async with Town.open(tmp_path / "town", repository=(checkout, upstream)) as town:
         for old, new in (("two", "zwei"), ("zwei", "deux")):
@@ -65,7 +64,7 @@ async def test_what_later_landings_build_on_is_not_taken_back_and_they_are_named
             await town.work()
             await town.approve()
             await town.land()
-        assert town.main["notes.txt"] == "one\ndeux\nthree\n"
+        assert town.main["notes.txt"].split() == ["one", "deux", "three"]
         first = [one for one in (await town.person.landings()).items if one.state == "landed"][-1]
         await town.say(f"undo {first.id}")
         (job,) = await town.work()

@@ -13,6 +13,7 @@ from pushpals.roles.pusher.sandboxed import SandboxedVerifier
 from pushpals.work.environment import Environment
 from pushpals.work.executors.base import Executor
 from pushpals.work.git.repo import BareRepo
+from pushpals.work.hosts import Host
 from pushpals.work.workspace import WorkspacePool
 
 
@@ -24,6 +25,7 @@ async def open_pusher(
     executor: Executor,
     environment: Environment,
     new_id: Ids,
+    host: Host | None = None,
     policy: Policy | None = None,
 ) -> AsyncIterator[SerialPusher]:
     """A pusher that owns ``settings.data_dir``.
@@ -49,7 +51,7 @@ async def open_pusher(
                 run_by=settings.holder,
                 policy=policy,
             )
-            pusher = SerialPusher(hub, settings, repo, verifier)
+            pusher = SerialPusher(hub, settings, repo, verifier, host)
             try:
                 yield pusher
             finally:

@@ -43,6 +43,7 @@ from pushpals.work.git.errors import GitError
 from pushpals.work.git.names import AgentBranch, Sha, as_sha, parse_agent_branch
 from pushpals.work.git.remotes import Remote
 from pushpals.work.git.repo import BareRepo
+from pushpals.work.hosts import Host, HostTrouble, Proposal
 from pushpals.work.landing import push
 from pushpals.work.landing.compose import same_patch
 from pushpals.work.landing.gates import GatePolicy
@@ -92,9 +93,17 @@ class SerialPusher(Role):
 
     name = "serial-pusher"
 
-    def __init__(self, hub: HubClient, settings: PusherSettings, repo: BareRepo, verifier: Verifier):
+    def __init__(
+        self,
+        hub: HubClient,
+        settings: PusherSettings,
+        repo: BareRepo,
+        verifier: Verifier,
+        host: Host | None = None,
+    ):
         super().__init__()
         self._hub = hub
+        self._host = host
         self._settings = settings
         self._repo = repo
         self._lane = HeldLane(
@@ -178,6 +187,8 @@ class SerialPusher(Role):
         return report
 
     async def close(self) -> None:
+        if self._host is not None:
+            await self._host.close()
         await self._yard.checker.verifier.close()
 
     def _ran(self) -> None:
@@ -296,7 +307,10 @@ class SerialPusher(Role):
             self._repo, self._settings.remote, {branch: x.head for branch, x in branches.items()}
         )
         for branch, landing in branches.items():
-            steps.append(self._published(landing, shown[branch]))
+            step = self._published(landing, shown[branch])
+            if step.published:
+                step = msgspec.structs.replace(step, facts=await self._proposed(landing))
+            steps.append(step)
         await self._lane.steps(steps)
         return await self._lane.lease()
 
@@ -316,6 +330,19 @@ class SerialPusher(Role):
                 return Step(landing=landing, to=landing.state, facts={"unpublished": text[:500]})
             case never:
                 assert_never(never)
+
+    async def _proposed(self, landing: Landing) -> dict[str, object]:
+        """Show a published branch as a pull request, where there is a host. Never a reason not to land."""
+        if self._host is None:
+            return {}
+        proposal = Proposal(
+            branch=landing.branch, target=landing.target, title=landing.title, body=landing.body
+        )
+        try:
+            shown = await self._host.propose(proposal)
+        except HostTrouble as trouble:
+            return {"pullTrouble": f"{trouble}"[:300]}
+        return {"pull": {"number": shown.number, "url": shown.url}}
 
     async def _look_for_overlaps(self, work: LaneWork) -> LaneWork:
         """Tell each landing which others touch the same lines. Looks again when there are new heads."""

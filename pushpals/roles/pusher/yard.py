@@ -65,6 +65,7 @@ class Yard(msgspec.Struct, frozen=True, kw_only=True):
                 session_id=landing.session_id,
                 agent=landing.agent,
                 approved_by=landing.approved_by or "",
+                audit_head=landing.audit_head or "",
                 approved_head=landing.head,
                 checks=checks,
                 co_authors=tuple(self._authors(landing)),

@@ -61,6 +61,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     stdin: bytes = b""
     limits: Limits = Limits()
+    secret_env: dict[str, str] = {}
+    """Variables whose values nobody else on the machine may see: not even as arguments in a process list."""
     network: tuple[str, ...] = ()
     """Granted ``host:port`` pairs. Empty means none."""
 

@@ -6,8 +6,8 @@ through a uid of the slot's own. The command is never uid 0 for the kernel.
 
 bubblewrap starts with an empty environment, since its own is readable inside as that of process 1, and
 takes its options from a descriptor. The variables of a job reach the job's own program and none of those
-that build the sandbox; like its arguments they stand in the host's process list, so they are no place for
-secrets. Whether all this holds is not taken from a version number: nothing runs before
+that build the sandbox; like its arguments they stand in the host's process list. Secrets go by
+``secret_env``, through the descriptor. Whether all this holds is not taken from a version number: nothing runs before
 :meth:`BubblewrapExecutor.probe` tried to break out and could not.
 
 Known differences from the port: bubblewrap sets ``PWD``; it reports a signal as 128 plus its number, so a
@@ -254,6 +254,10 @@ class BubblewrapExecutor:
         words = [
             str(descriptor_of(option.content)) if isinstance(option, Data) else option for option in options
         ]
+        for name, value in command.secret_env.items():
+            # By the descriptor, never by the command line. They reach the small programs of the chain too,
+            # which is why a name that a loader listens to is refused.
+            words += ["--setenv", name, value]
         words += ["--json-status-fd", str(passed[0]), "--seccomp", str(descriptor_of(program))]
         arguments = descriptor_of(b"".join(os.fsencode(word) + b"\0" for word in words))
         return Spawn(

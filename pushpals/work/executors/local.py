@@ -90,7 +90,7 @@ class LocalExecutor:
 
         spawn = Spawn(
             argv=_chain(command, mark),
-            env=command.env,
+            env={**command.env, **command.secret_env},
             cwd=str(cwd),
             stdin=command.stdin,
             limits=command.limits,

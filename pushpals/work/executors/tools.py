@@ -53,14 +53,20 @@ def prlimit_argv(prlimit: Path, limits: Limits, mark: int | None = None) -> tupl
     return (str(prlimit), *options, "--")
 
 
+_LISTENED = re.compile(r"LD_|GLIBC_|MALLOC_|LOCPATH|NLSPATH|GCONV_PATH|PATH$|ENV$|BASH_ENV|IFS")
+
+
 def refused(tree: Path, command: Command) -> str | None:
     """Why ``command`` cannot be started in ``tree``, whatever the executor."""
     if not command.argv or not command.argv[0]:
         return "the command is empty"
     texts = [*command.argv, command.cwd, *command.env, *command.env.values()]
+    texts += [*command.secret_env, *command.secret_env.values()]
     if any("\0" in text for text in texts):
         return "the command contains a NUL character"
-    if any(not name or "=" in name for name in command.env):
+    if any(_LISTENED.match(name) for name in command.secret_env):
+        return "a secret has the name of a variable that changes which code runs"
+    if any(not name or "=" in name for name in (*command.env, *command.secret_env)):
         return "the environment contains a name that is empty or holds '='"
     parts = Path(command.cwd).parts
     if Path(command.cwd).is_absolute() or ".." in parts:

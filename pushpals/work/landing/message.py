@@ -17,6 +17,7 @@ FACTS = (
     "Agent",
     "Approved-by",
     "Approved-Head",
+    "Audit-Head",
     "Checks",
     "Check-Run",
     "Reverts-Job",
@@ -51,6 +52,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     """Worker and model, e.g. ``worker-1 (ruff)``."""
     approved_by: str = ""
+    audit_head: str = ""
+    """Where the session's chain stood with the yes in it: whoever has the commit is a witness."""
     approved_head: str = ""
     checks: str = ""
     """Digest of the checks' definition."""
@@ -112,6 +115,7 @@ def _trailers(receipt: Receipt) -> list[tuple[str, str]]:
         ("Reverts-Job", receipt.reverts_job),
         ("Approved-by", receipt.approved_by),
         ("Approved-Head", receipt.approved_head),
+        ("Audit-Head", receipt.audit_head),
         ("Checks", receipt.checks),
         *(("Check-Run", run) for run in receipt.check_runs),
         *(("Co-authored-by", who) for who in dict.fromkeys(receipt.co_authors)),

@@ -15,11 +15,15 @@ from pushpals.protocol.commands import (
     Complete,
     Decide,
     Enqueue,
+    LandingStep,
     LaneWork,
     LeaseLane,
+    Moved,
     MoveLanding,
+    MoveLandings,
     NoteLanding,
     Ok,
+    Overlap,
     SetLaneMode,
     SubmitLanding,
 )
@@ -372,3 +376,128 @@ async def test_the_work_of_a_lane_comes_in_landing_order_and_its_version_changes
     assert before.version != after.version
     same = await lease(bench, fence=before.lane.fence)
     assert same.version == after.version
+
+
+async def moves(bench: Bench, *steps: LandingStep, together: bool = False) -> Moved:
+    ask = MoveLandings(lane="demo:main", fence=1, steps=list(steps), all_or_none=together)
+    return await bench.run(landings.move_all, ask, PUSHER)  # type: ignore[no-any-return]
+
+
+def step(landing: Landing, expected: str, to: str, **facts: object) -> LandingStep:
+    return LandingStep(id=landing.id, expected=expected, to=to, **facts)  # type: ignore[arg-type]
+
+
+async def queued(bench: Bench, number: int, **changes: object) -> Landing:
+    fields = {
+        "session_id": "dev", "repository": "demo", "target": "main", "head": f"{number:040x}", "base": BASE,
+        "branch": f"agent/w1/job-{number}", "title": "Change", **changes,
+    }  # fmt: skip
+    reply = await bench.run(landings.submit, SubmitLanding(**fields), BUDDY)  # type: ignore[arg-type]
+    await decide(bench, reply.approval, "approve")
+    return await bench.get(Landing, reply.landing.id)  # type: ignore[no-any-return]
+
+
+async def test_several_steps_are_one_transaction_and_what_is_refused_is_named(bench: Bench) -> None:
+    one, other = await queued(bench, 1), await queued(bench, 2)
+    await lease(bench)
+    await bench.run(landings.cancel, Of(id=other.id, body=CancelJob()))
+    done = await moves(
+        bench,
+        step(one, "queued", "prepared"),
+        step(other, "queued", "prepared"),
+        step(one, "prepared", "composed", facts={"commit": MERGE}),
+        step(other, "prepared", "composed"),
+        step(one, "composed", "composed", facts={"note": "only facts"}),
+    )
+    assert {x.id: x.state for x in done.items} == {one.id: "composed", other.id: "cancelled"}
+    assert [(x.id, x.code) for x in done.refused] == [(other.id, "landing.state")] * 2
+    assert (await bench.get(Landing, one.id)).facts == {"commit": MERGE, "note": "only facts"}
+    told = [e.payload.state for e in bench.events() if e.type == "landing_moved"]  # type: ignore[attr-defined]
+    assert told[-3:] == ["cancelled", "prepared", "composed"]
+
+
+async def test_together_means_all_or_none(bench: Bench) -> None:
+    one, other = await queued(bench, 1), await queued(bench, 2)
+    await lease(bench)
+    seen = len(bench.published)
+    with pytest.raises(Conflict):
+        await moves(
+            bench, step(one, "queued", "prepared"), step(other, "prepared", "composed"), together=True
+        )
+    assert (await bench.get(Landing, one.id)).state == "queued"
+    assert len(bench.published) == seen
+
+
+async def test_steps_of_another_lane_or_under_an_old_fence_are_refused(bench: Bench) -> None:
+    one, other = await queued(bench, 1), await queued(bench, 2, target="other")
+    await lease(bench)
+    done = await moves(bench, step(one, "queued", "prepared"), step(other, "queued", "prepared"))
+    assert [(x.id, x.code) for x in done.refused] == [(other.id, "landing.lane")]
+    await bench.run(lanes.release, lanes.LaneRef(id="demo:main", fence=1))
+    with pytest.raises(LeaseLost):
+        await moves(bench, step(one, "prepared", "composed"))
+
+
+async def test_a_landing_is_found_to_have_landed_only_if_it_was_ever_pushed(bench: Bench) -> None:
+    landing = await queued(bench, 1)
+    await lease(bench)
+    done = await moves(
+        bench, step(landing, "queued", "prepared"), step(landing, "prepared", "landed", landed_commit=MERGE)
+    )
+    assert [x.code for x in done.refused] == ["landing.no_intent"]
+    assert done.items[0].state == "prepared"
+
+
+async def test_a_yes_carries_over_only_with_a_person_s_word_an_older_yes_and_the_same_patch(
+    bench: Bench,
+) -> None:
+    old = await queued(bench, 1)
+    await lease(bench)
+    ask = SubmitLanding(
+        session_id="dev", repository="demo", target="main", head="9" * 40, base=BASE, branch=old.branch,
+        title="Again",
+    )  # fmt: skip
+    new = (await bench.run(landings.submit, ask, BUDDY)).landing
+    same = {"patchId": "f" * 40}
+    carry = SetLaneMode(lane="demo:main", mode="open", carry_approval=True)
+    with pytest.raises(Conflict):
+        await move(bench, new, "queued", facts=same)
+    with pytest.raises(Forbidden):
+        await bench.run(lanes.set_mode, replace(carry, fence=1), PUSHER)
+    await bench.run(lanes.set_mode, carry)
+    with pytest.raises(Conflict):
+        await move(bench, new, "queued")
+    moved = await move(bench, new, "queued", facts=same)
+    assert (moved.state, moved.approved_by) == ("queued", "client:ada")
+    decided = [e.payload for e in bench.events() if e.type == "approval_decided"][-1]
+    assert decided.reason == f"carried over from {old.id}: the patch is identical"  # type: ignore[attr-defined]
+
+
+async def test_overlaps_are_told_once_and_again_when_they_become_a_conflict(bench: Bench) -> None:
+    one = await queued(bench, 1)
+    await lease(bench)
+    for conflict in (False, False, True):
+        seen = Overlap(other="landing-x", paths=["a.py"], conflict=conflict)
+        await moves(bench, step(one, "queued", "queued", overlaps=[seen]))
+    told = [e.payload.conflict for e in bench.events() if e.type == "overlap_found"]  # type: ignore[attr-defined]
+    assert told == [False, True]
+
+
+async def test_the_place_in_the_queue_is_by_number_and_nobody_jumps_further_than_the_bound(
+    bench: Bench,
+) -> None:
+    for number in range(1, 31):
+        await queued(bench, number, priority="background" if number < 30 else "interactive")
+    order = [landing.number for landing in (await lease(bench)).landings]
+    assert order == [*range(1, 11), 30, *range(11, 30)]
+
+
+async def test_what_made_main_red_is_proposed_to_be_taken_back(bench: Bench) -> None:
+    landing = await queued(bench, 1)
+    await lease(bench)
+    culprit = {"commit": MERGE, "subject": "Break it", "author": "Eve", "landing": landing.id}
+    red = SetLaneMode(lane="demo:main", mode="red", cause="fails", fence=1, culprit=culprit)
+    await bench.run(lanes.set_mode, red, PUSHER)
+    (told,) = [e.payload for e in bench.events() if e.type == "suggestions"]
+    assert told.items[0].detail == f"undo landing {landing.id}"  # type: ignore[attr-defined]
+    assert (await bench.get(Lane, "demo:main")).facts["culprit"] == culprit

@@ -65,7 +65,11 @@ class Story:
                 if name == "after":
                     extra["depends_on"] = [job_id]
                 body = Enqueue(
-                    task_id="t", kind="check", session_id="dev", budget=Budget(queue_s=600, run_s=100), **extra
+                    task_id="t",
+                    kind="check",
+                    session_id="dev",
+                    budget=Budget(queue_s=600, run_s=100),
+                    **extra,
                 )
                 self.jobs.append((await bench.run(jobs.enqueue, body, BUDDY)).job_id)
             case "claim":

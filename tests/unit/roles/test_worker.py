@@ -217,6 +217,24 @@ async def test_a_job_outlives_an_absence_of_the_hub(tmp_path: Path) -> None:
         assert (job.state, shop.lines()) == ("completed", ["1", "2", "3"])
 
 
+async def test_a_worker_that_is_asked_to_stop_does_not_wait_for_a_hub_that_never_comes_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = tmp_path / "lock"
+    async with Workshop(tmp_path, FILES) as shop:
+        hub = AbsentHub(shop.bench.hub, WORKER, shop.blobs)
+        worker = await shop.hire("w2", hub=hub, grace_s=0.0, last_word_s=0.0)
+        job_id = await shop.ask("command", {"argv": holding(lock)})
+        doing = asyncio.create_task(worker.step())
+        await shop.until(JobLog)
+        hub.away = 1_000_000
+        worker.stop()
+        await doing
+        assert not held(lock)
+        assert (await shop.job(job_id)).state == "claimed"
+        assert "left to its lease" in caplog.text
+
+
 async def test_the_absence_of_the_hub_is_said_once_and_its_return_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

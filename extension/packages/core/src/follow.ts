@@ -64,6 +64,8 @@ export class Follower {
     try {
       const answer = await open(sequencer.last, this.epoch, cut.signal);
       this.epoch = answer.headers.get("X-Session-Epoch") ?? this.epoch;
+      const beats = answer.headers.get("X-Heartbeat") !== "none";
+      if (!beats) clearTimeout(dead);
       if (answer.body === null) throw new Error("This browser cannot read streams.");
       let batch: CursoredEvent[] = [];
       let reset: Reset | null = null;
@@ -83,7 +85,7 @@ export class Follower {
         if (done) return;
         lastByte = Date.now();
         clearTimeout(dead);
-        dead = setTimeout(stop, SILENCE_MS);
+        if (beats) dead = setTimeout(stop, SILENCE_MS);
         well();
         parser.feed(value);
         if (reset !== null) {

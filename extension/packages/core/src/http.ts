@@ -9,6 +9,7 @@
  */
 import { Follower } from "./follow.js";
 import { readPage } from "./history.js";
+import { openSocket } from "./socket.js";
 import { Sequencer } from "./sequence.js";
 import { Sharing, type SharingTools } from "./share.js";
 import {
@@ -116,6 +117,9 @@ export class HttpTransport implements Transport {
   ): Promise<Response> {
     const query = new URLSearchParams({ after: String(after) });
     if (epoch) query.set("epoch", epoch);
+    if (this.sharing && !this.options.token && !(await this.sharing.slot(signal))) {
+      return openSocket(this, this.base, session, query, signal);
+    }
     const url = new URL(`sessions/${encodeURIComponent(session)}/events?${query}`, this.base);
     const answer = await this.fetch(url, { ...this.common("GET", "text/event-stream"), signal });
     if (!answer.ok) throw await this.refusal(answer);

@@ -22,6 +22,54 @@ export const JOB_ENDS: ReadonlySet<JobState> = new Set<JobState>(["cancelled", "
 export const LANDING_ENDS: ReadonlySet<LandingState> = new Set<LandingState>(["cancelled", "conflict", "failed", "landed", "noop", "rejected", "stale"]);
 export const LANDING_WORKING: ReadonlySet<LandingState> = new Set<LandingState>(["checking", "composed", "green", "prepared", "pushing"]);
 
+/** What the codes of a decision mean. */
+export const REASONS: Readonly<Record<string, string>> = {
+  "readonly": "every part is on the read-only list",
+  "exec.plain": "an ordinary program, run from its argument list",
+  "exec.interp": "runs code from the tree: a test runner, a build tool, an interpreter, a script",
+  "exec.shell": "needs a shell: expansions, loops, functions, redirections to files",
+  "exec.opaque": "starts something that cannot be seen from its argument list",
+  "rule.allowed": "an allow rule of the operator covers every part",
+  "not-readonly": "the preset asks about everything that is not on the read-only list",
+  "net": "needs to reach a host",
+  "install": "fetches or installs packages",
+  "display": "contains characters that hide, reorder or imitate text",
+  "land": "changes the target branch",
+  "protected": "changes a path that decides how code is run, built or reviewed",
+  "capability.missing": "needs a capability that the job was not given",
+  "net.not-offered": "network grants need the full sandbox",
+  "level.none": "there is no sandbox here, so everything is asked",
+  "priv": "changes privileges, mounts, services or schedules",
+  "containers": "drives a container engine or a cluster",
+  "git-out": "moves work out of, or configuration into, git; landing does that",
+  "git-opts": "points git at other configuration, programs or directories",
+  "loader": "uses the dynamic loader as a launcher",
+  "proc-path": "goes round the file system view through /proc, or opens a network device file",
+  "env": "assigns a variable that changes which code runs",
+  "argv0": "the executable's name is not plain ASCII, or the tree shadows a system program",
+  "net.denied-address": "names an address, this machine, a private name or an unreadable host",
+  "preset.locked": "the preset allows only the read-only list",
+  "cwd.outside": "the working directory is not below the repository",
+  "cwd.symlink": "the working directory is reached through a symbolic link",
+  "action.too-large": "the action is longer than 64 KiB; nobody can read it",
+  "policy.widening-ignored": "the repository's own policy tried to allow this; it may only tighten",
+  "sandbox.required": "the policy wants the full sandbox, and there is none here",
+  "approval.denied": "a person said no",
+  "approval.expired": "nobody answered in time, which means no",
+  "approval.stale": "what would run is not what was approved",
+  "approval.void": "the question was taken back",
+  "approval.nobody": "it has to be asked about, and there is nobody to ask here",
+  "parse.empty": "there is nothing to run",
+  "parse.nul": "contains a NUL character",
+  "parse.cr": "contains a carriage return",
+  "parse.encoding": "is not valid text",
+  "parse.too-long": "the script is longer than 16 KiB",
+  "parse.too-many": "more than 200 commands, or more operators than can be read in time",
+  "parse.depth": "nested or wrapped too deeply",
+  "parse.error": "bash would not accept it as written, or it cannot be read without doubt",
+  "parse.continuation": "a line continuation inside a word",
+};
+
 /** What travels. An event type that this version does not know has a payload of unknown shape. */
 export interface Envelope<T extends string = string> {
   readonly protocolVersion: string;
@@ -634,6 +682,7 @@ export interface Landing {
   readonly requestedBy?: string;
   readonly askedBy?: string;
   readonly approvedBy?: string | null;
+  readonly auditHead?: string | null;
   readonly approvalId?: string | null;
   readonly priority?: "background" | "interactive" | "normal";
   readonly fix?: boolean;

@@ -164,18 +164,10 @@ function agent(event: Known, id: string, state: string, detail: string | null | 
 
 const nothing = (): Changes => ({});
 
-const STEPS: { readonly [T in EventType]: Step<T> } = {
+/** An event type without a step changes nothing but the cursor; the shared fixtures say which those are. */
+const STEPS: { readonly [T in EventType]?: Step<T> } = {
   message: said,
   assistant_message: said,
-  log: nothing,
-  done: nothing,
-  scan_result: nothing,
-  token_changed: nothing,
-  approval_consumed: nothing,
-  rule_changed: nothing,
-  sandbox_probed: nothing,
-  network_used: nothing,
-  data_queried: nothing,
 
   error: (view, event, payload) =>
     payload.message.startsWith("unknown event type ")
@@ -358,6 +350,14 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
     return { landings: putEndedLast(view.landings, landing.id, landing, landingEnded) };
   },
 
+  overlap_found: (view, event, payload) => {
+    const landing = view.landings.get(payload.landingId);
+    if (landing === undefined) return {};
+    const overlaps = { ...(landing.facts["overlaps"] as object | undefined), [payload.otherId]: payload.conflict };
+    const facts = { ...landing.facts, overlaps };
+    return { landings: new Map(view.landings).set(landing.id, { ...landing, seen: event.cursor, facts }) };
+  },
+
   agent_status: (view, event, payload) => ({
     agents: put(view.agents, payload.agentId, agent(event, payload.agentId, payload.status, payload.message)),
   }),
@@ -378,9 +378,6 @@ const STEPS: { readonly [T in EventType]: Step<T> } = {
     };
   },
 };
-
-/** The event types that have a step: all of them. */
-export const FOLDED: readonly string[] = Object.keys(STEPS);
 
 /** A view as JSON, as the Python side writes it. */
 export function toJson(view: SessionView): unknown {

@@ -6,20 +6,22 @@ export const MOST_HITS = 500;
 const MOST_PAGES = 40;
 
 interface Found {
-  readonly items: readonly { readonly cursor: number; readonly envelope?: CursoredEvent["envelope"] }[];
+  readonly items: readonly CursoredEvent[];
+  readonly next: number | null;
 }
 
-/** Events that hold `query`, newest first. `onProgress` is called with what was found so far. */
+/**
+ * Events that hold `query`, newest first. The hub finds what was said, by whole words, the last one as a
+ * beginning; reading finds any part of any event. `onProgress` is called with what was found so far.
+ */
 export async function search(
-  transport: Transport, session: string, query: string, last: number, onProgress: (found: readonly CursoredEvent[]) => void,
-  signal: AbortSignal,
+  transport: Pick<Transport, "request">, session: string, query: string, last: number,
+  onProgress: (found: readonly CursoredEvent[]) => void, signal: AbortSignal,
 ): Promise<CursoredEvent[]> {
   try {
-    const path = `${sessionPath(session)}/search?q=${encodeURIComponent(query)}&limit=${MOST_HITS}`;
-    const answer = await transport.request<Found>("GET", path, undefined, { signal });
-    const whole = answer.items.filter((item): item is CursoredEvent => item.envelope !== undefined);
-    if (whole.length === answer.items.length) return whole;
+    return await ask(transport, session, `${query}*`, onProgress, signal);
   } catch (error) {
+    // A hub that cannot search. Where it can, a refusal of the words is one of ours to tell.
     if (!(error instanceof Refusal && (error.status === 404 || error.status === 405))) throw error;
   }
   const needle = query.toLocaleLowerCase();
@@ -32,6 +34,23 @@ export async function search(
     }
     end = after;
     onProgress(found);
+  }
+  return found;
+}
+
+async function ask(
+  transport: Pick<Transport, "request">, session: string, query: string, onProgress: (found: readonly CursoredEvent[]) => void,
+  signal: AbortSignal,
+): Promise<CursoredEvent[]> {
+  const found: CursoredEvent[] = [];
+  for (let before: number | null = null; found.length < MOST_HITS; ) {
+    const from: string = before === null ? "" : `&before=${before}`;
+    const path = `${sessionPath(session)}/search?q=${encodeURIComponent(query)}&limit=100${from}`;
+    const page: Found = await transport.request<Found>("GET", path, undefined, { signal });
+    found.push(...page.items);
+    onProgress(found);
+    if (page.next === null) break;
+    before = page.next;
   }
   return found;
 }

@@ -20,6 +20,9 @@ export interface SharingTools {
   channel: (name: string) => BroadcastChannel;
 }
 
+/** Streams over HTTP that one browser keeps; sessions beyond them use WebSockets. */
+const SLOTS = 4;
+
 type Word =
   | { kind: "hello" }
   | { kind: "batch"; events: readonly CursoredEvent[]; at: number; state: ConnectionState; why?: string }
@@ -37,6 +40,22 @@ export class Sharing {
     const { navigator, BroadcastChannel: Channel } = globalThis;
     if (navigator?.locks === undefined || Channel === undefined) return null;
     return { locks: navigator.locks, channel: (name) => new Channel(name) };
+  }
+
+  /** Whether this browser may keep one more HTTP stream open, until `signal`. Two connections stay free. */
+  async slot(signal: AbortSignal): Promise<boolean> {
+    for (let number = 0; number < SLOTS; number += 1) {
+      const got = await new Promise<boolean>((resolve) => {
+        void this.tools.locks.request(`pushpals slot ${this.base} ${number}`, { ifAvailable: true }, async (lock) => {
+          resolve(lock !== null);
+          if (lock !== null && !signal.aborted) {
+            await new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
+          }
+        }).catch(() => resolve(false));
+      });
+      if (got) return true;
+    }
+    return false;
   }
 
   async follow(

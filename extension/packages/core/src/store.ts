@@ -14,6 +14,9 @@ import type { Approval, Approvals, Decided, JobLog, JobReply, LandingReply, Sess
 import { EMPTY, apply, fold } from "./reduce.js";
 import { Refusal, type ConnectionState, type CursoredEvent, type Transport } from "./transport.js";
 
+/** How far a yes reaches: this action, the job's others like it, or (network hosts only) the session. */
+export type Scope = "once" | "job" | "session";
+
 export const SYSTEM_SESSION = "_hub";
 const WINDOW = 4_000;
 const REFRESH_MS = 300;
@@ -120,9 +123,13 @@ export class SessionStore {
     this.outbox.discard(key);
   }
 
-  async decide(approval: Approval, decision: "approve" | "deny", reason: string | null, device: string): Promise<Approval> {
-    const body = { decision, actionHash: approval.actionHash, device, ...(reason ? { reason } : {}) };
-    const key = `decide-${approval.id}-${decision}-${approval.actionHash.slice(0, 16)}-${hash(reason ?? "")}-${hash(device)}`;
+  async decide(
+    approval: Approval, decision: "approve" | "deny", reason: string | null, device: string, scope: Scope = "once",
+  ): Promise<Approval> {
+    const body = {
+      decision, actionHash: approval.actionHash, device, ...(reason ? { reason } : {}), ...(scope === "once" ? {} : { scope }),
+    };
+    const key = `decide-${approval.id}-${decision}-${scope}-${approval.actionHash.slice(0, 16)}-${hash(reason ?? "")}-${hash(device)}`;
     const answer = await this.transport.request<Decided>("POST", `approvals/${approval.id}`, body, { key });
     this.refreshSoon();
     return answer.approval;

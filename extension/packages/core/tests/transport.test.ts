@@ -145,7 +145,8 @@ describe("tabs of one browser", () => {
   /** Web Locks of one browser, as far as they are used. */
   class Locks {
     private holder: Promise<unknown> = Promise.resolve();
-    readonly request = (async (_name: string, options: { signal?: AbortSignal }, run: () => Promise<unknown>) => {
+    readonly request = (async (_name: string, options: { signal?: AbortSignal; ifAvailable?: boolean }, run: (lock: unknown) => Promise<unknown>) => {
+      if (options.ifAvailable) return run({});
       const before = this.holder;
       let done!: () => void;
       this.holder = new Promise<void>((resolve) => (done = resolve));
@@ -153,7 +154,7 @@ describe("tabs of one browser", () => {
         options.signal?.addEventListener("abort", () => reject(new DOMException("", "AbortError"))));
       try {
         await Promise.race([before, aborted]);
-        return await run();
+        return await run({});
       } finally {
         void before.then(done);
       }

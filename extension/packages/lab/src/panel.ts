@@ -23,7 +23,8 @@ export class Panel extends Widget {
     this.title.icon = icon;
     this.title.closable = true;
     this.addClass("pushpals-panel");
-    this.node.style.cssText = "min-width: 280px; height: 100%; overflow: hidden; background: var(--jp-layout-color1);";
+    this.node.tabIndex = -1;
+    this.node.style.cssText = "min-width: 280px; height: 100%; overflow: hidden; outline: none; background: var(--jp-layout-color1);";
     // Keys typed in the console are not commands of the notebook behind it.
     this.node.dataset.lmSuppressShortcuts = "true";
   }
@@ -47,7 +48,7 @@ export class Panel extends Widget {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
-    this.mounted?.focusInbox();
+    if (!this.node.contains(document.activeElement)) this.node.focus();
   }
 
   override dispose(): void {

@@ -53,7 +53,7 @@ export class Team {
   store(session: string): SessionStore {
     let store = this.stores.get(session);
     if (store === undefined) {
-      store = new SessionStore(this.transport, session);
+      store = new SessionStore(this.transport, session, { shelf: shelf() });
       this.stores.set(session, store);
       store.start();
     }
@@ -64,5 +64,14 @@ export class Team {
   leave(session: string): void {
     this.stores.get(session)?.dispose();
     this.stores.delete(session);
+  }
+}
+
+/** Where unsent messages wait over a reload, if the browser lets us. */
+function shelf(): Storage | null {
+  try {
+    return globalThis.localStorage ?? null;
+  } catch {
+    return null;
   }
 }

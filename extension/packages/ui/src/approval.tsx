@@ -4,7 +4,7 @@
  *
  * What cannot be shown cannot be approved: while the change of a landing is not there, there is no yes.
  */
-import { byRisk, executable, type Approval, type DiffFile, type Evidence, type FileChange, type Landing } from "@pushpals/core";
+import { REASONS, byRisk, executable, type Approval, type Scope, type DiffFile, type Evidence, type FileChange, type Landing } from "@pushpals/core";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useAction, useClock, useConsole } from "./context.js";
@@ -28,6 +28,7 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
   const guarded = useMemo(() => new Set(changes.filter((change) => change.protected).map(({ path }) => path)), [changes]);
   const sorted = useMemo(() => (files ? byRisk(files, changes) : []), [files, changes]);
   const shown = !land || patch.state === "there";
+  const reasons = approval.reasons ?? [];
   const asks = speaker(approval.requestedBy, false);
   const title = landing?.title ?? approval.summary;
   // For a command the action is what to read; for a landing it is the change, and the action says which.
@@ -65,6 +66,13 @@ export function ApprovalCard({ approval, headline = true }: { approval: Approval
         </div>
       )}
 
+      {reasons.length > 0 && (
+        <div class="section">
+          <p class="label">{s.approval.why}</p>
+          <ul>{reasons.map((code) => <li key={code}>{REASONS[code] ?? <Text>{code}</Text>} <code class="dim"><Text>{code}</Text></code></li>)}</ul>
+        </div>
+      )}
+
       {land && (
         <div class="section framed">
           <header>
@@ -96,6 +104,8 @@ function Decide({ approval, shown }: { approval: Approval; shown: boolean }): VN
   const [ready, setReady] = useState(false);
   const [reason, setReason] = useState("");
   const [done, setDone] = useState<"approve" | "deny" | null>(null);
+  const [scope, setScope] = useState<Scope>("once");
+  const scopes: readonly Scope[] = approval.kind === "exec" ? ["once", "job"] : approval.kind === "net" ? ["once", "job", "session"] : ["once"];
   const action = useAction();
   const sure = useRef<HTMLButtonElement>(null);
   const words = useRef<HTMLInputElement>(null);
@@ -127,7 +137,7 @@ function Decide({ approval, shown }: { approval: Approval; shown: boolean }): VN
     return <p class="section" role="status"><Tag state={ended === "approve" ? "approved" : ended === "deny" ? "denied" : ended}>{said}</Tag> <span class="dim"><Text>{by}</Text></span></p>;
   }
   const decide = async (decision: "approve" | "deny"): Promise<void> => {
-    if (await action.run(() => store.decide(approval, decision, decision === "deny" ? reason.trim() : null, device))) setDone(decision);
+    if (await action.run(() => store.decide(approval, decision, decision === "deny" ? reason.trim() : null, device, decision === "deny" ? "once" : scope))) setDone(decision);
   };
   return (
     <div class="decide">
@@ -140,6 +150,13 @@ function Decide({ approval, shown }: { approval: Approval; shown: boolean }): VN
       {step === "approve" && (
         <>
           <p class="dim small">{s.approval.confirmHint}</p>
+          {scopes.length > 1 && (
+            <label><span class="label">{s.approval.scope}</span>
+              <select value={scope} onChange={(event) => setScope(event.currentTarget.value as Scope)}>
+                {scopes.map((one) => <option key={one} value={one}>{s.approval.scopes[one]}</option>)}
+              </select>
+            </label>
+          )}
           <div class="row-actions">
             <button ref={sure} type="button" class="main" disabled={!ready || action.busy || !shown} onClick={() => void decide("approve")}>
               {s.approval.confirmApprove(approval.summary)}
@@ -194,6 +211,8 @@ function enables(approval: Approval, landing: Landing | undefined, s: Strings): 
   }
 }
 
+const GRAVE = ["level.none", "display", "protected", "exec.opaque"];
+
 /** How careful to be, and the one reason that weighs most. Nothing here hides anything; it only says where to look. */
 export function assess(
   approval: Approval, files: readonly DiffFile[] | null, changes: readonly FileChange[], evidence: readonly Evidence[], s: Strings,
@@ -201,6 +220,8 @@ export function assess(
   const { because } = s.approval;
   const high = (why: string): { level: Level; why: string } => ({ level: "high", why });
   const medium = (why: string): { level: Level; why: string } => ({ level: "medium", why });
+  const grave = GRAVE.find((code) => approval.reasons?.includes(code));
+  if (grave && approval.kind !== "land") return high(REASONS[grave] ?? grave);
   switch (approval.kind) {
     case "unsandboxed": return high(because.outside);
     case "net": return medium(because.network);

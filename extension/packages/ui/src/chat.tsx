@@ -13,10 +13,7 @@ export function Chat(): VNode {
   const { s, state, store, shelf } = useConsole();
   const [most, setMost] = useState(SHOWN);
   const [markdown, setMarkdown] = useState(() => shelf?.getItem("pushpals-markdown") === "1");
-  const items = useMemo(
-    () => state.events.filter(({ envelope: { type } }) => type === "message" || type === "assistant_message" || !QUIET.has(type)),
-    [state.events],
-  );
+  const items = useMemo(() => telling(state.events), [state.events]);
   const shown = items.slice(-most);
   const box = useRef<HTMLDivElement>(null);
   const stuck = useRef(true);
@@ -169,6 +166,23 @@ function Composer({ below, onBelow, markdown, onMarkdown }: {
       </form>
     </div>
   );
+}
+
+/** The events that the chat shows: what was said, and what came of it unless that was just said. */
+function telling(events: readonly CursoredEvent[]): CursoredEvent[] {
+  const shown: CursoredEvent[] = [];
+  let said = "";
+  for (const event of events) {
+    const { type, payload } = event.envelope as { type: string; payload: Record<string, unknown> };
+    if (type === "message" || type === "assistant_message") said = String(payload["text"]);
+    else if (QUIET.has(type)) continue;
+    else if (type === "landing_moved" && (payload["state"] === "submitted" || payload["state"] === "needs_approval")) continue;
+    else if (type === "plan_made") said = String(payload["understanding"]);
+    else if (type === "task_created" && said === payload["title"]) continue;
+    else if ((type === "task_completed" || type === "task_failed") && said.includes(String(payload["summary"] ?? payload["message"]))) continue;
+    shown.push(event);
+  }
+  return shown;
 }
 
 /** What a model run cost, where a job says so: shown with the words that it led to. */

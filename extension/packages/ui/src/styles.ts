@@ -118,6 +118,7 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
 .section > .label:first-child, .section > header { margin-bottom: .4rem; }
 .section > header { display: flex; align-items: baseline; gap: .6rem; }
 .row-actions { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
+.row-actions:empty { display: none; }
 .facts { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: .15rem 1rem; }
 .facts dt { color: var(--dim); }
 .facts dd { white-space: pre-wrap; }
@@ -269,7 +270,8 @@ textarea { resize: vertical; display: block; field-sizing: content; min-height: 
   .dl { grid-template-columns: 0 3.2em 1.2em minmax(0, 1fr); } .dl.del { grid-template-columns: 3.2em 0 1.2em minmax(0, 1fr); }
   .dl:not(.del) .n:first-child, .dl.del .n:nth-child(2) { visibility: hidden; overflow: hidden; }
   .tl { grid-template-columns: 3.6em minmax(0, 1fr); } .tl .time, .tl .from { display: none; }
-  .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .facts dt { font-size: .88em; } .facts dd + dt { margin-top: .35rem; }
+  .facts { grid-template-columns: 6.2rem minmax(0, 1fr); gap: .15rem .6rem; }
+  .action .facts { grid-template-columns: minmax(0, 1fr); gap: 0; } .action .facts dt { font-size: .88em; } .action .facts dd + dt { margin-top: .35rem; }
   .said.person { margin-inline-start: -.6rem; padding-inline-start: .5rem; }
   .ask .main, .ask .no { flex: 1 1 auto; }
   .wideonly { display: none !important; }

@@ -1,11 +1,11 @@
 /** Jobs: why each is in its state and since when, what it prints, what it brought; cancel, run again. */
-import type { Job } from "@pushpals/core";
+import type { Job, JobReply } from "@pushpals/core";
 import type { VNode } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { costOf } from "./chat.js";
 import { useConsole } from "./context.js";
 import { LogTail } from "./log.js";
-import { Ago, Empty, Facts, Receipts, Tag, Text, WithWords, short } from "./parts.js";
+import { Ago, Empty, Facts, Receipts, Tag, Text, WithWords, short, span } from "./parts.js";
 import type { Strings } from "./strings.js";
 
 export function Work({ picked, onPick }: { picked: string | null; onPick: (id: string | null) => void }): VNode {
@@ -52,11 +52,19 @@ export function Work({ picked, onPick }: { picked: string | null; onPick: (id: s
 function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
   const { s, state, store, may, show } = useConsole();
   const [position, setPosition] = useState<number | null>(null);
+  const [starts, setStarts] = useState<number | null>(null);
   useEffect(() => {
-    if (job.status !== "pending") return setPosition(null);
+    if (job.status !== "pending") {
+      setStarts(null);
+      return setPosition(null);
+    }
     let gone = false;
-    void store.transport.request<{ position: number | null }>("GET", `jobs/${encodeURIComponent(job.id)}`).then(
-      (answer) => gone || setPosition(answer.position), () => {},
+    void store.transport.request<JobReply>("GET", `jobs/${encodeURIComponent(job.id)}`).then(
+      (answer) => {
+        if (gone) return;
+        setPosition(answer.position);
+        setStarts(answer.etaS);
+      }, () => {},
     );
     return () => {
       gone = true;
@@ -78,7 +86,7 @@ function JobDetail({ job, jobs }: { job: Job; jobs: readonly Job[] }): VNode {
         <p class="label"><Text>{job.kind}</Text></p>
         <h2><Text>{job.title || job.kind}</Text></h2>
         <p style={{ marginTop: ".3rem" }}><Tag state={job.status}>{s.jobStates[job.status]}</Tag>
-          <span class="dim"> <Ago at={since(job)} />{reason && <>: <Text>{reason}</Text></>}</span></p>
+          <span class="dim"> <Ago at={since(job)} />{reason && <>: <Text>{reason}</Text></>}{starts !== null && <>, {s.startsIn(span(starts * 1000, s))}</>}</span></p>
       </header>
       {job.error?.detail && <pre class="section log" style={{ padding: ".6rem .8rem", whiteSpace: "pre-wrap" }}><Text>{job.error.detail}</Text></pre>}
       {job.result?.summary && <p class="section" style={{ whiteSpace: "pre-wrap" }}><Text>{job.result.summary}</Text></p>}

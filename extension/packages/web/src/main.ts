@@ -105,6 +105,22 @@ async function logIn(event: Event): Promise<void> {
   }
 }
 
+/** A paired device comes with its one-time code behind the hash, which no server and no log ever sees. */
+async function pair(): Promise<boolean> {
+  const code = /^#code=([A-Za-z0-9-]{6,64})$/.exec(location.hash)?.[1];
+  if (code === undefined) return false;
+  history.replaceState(null, "", location.pathname + location.search);
+  const asking = open();
+  try {
+    await enter(await asking.request<LoggedIn>("POST", "login", { code }));
+  } catch (error) {
+    leave(error instanceof Error ? error.message : String(error));
+  } finally {
+    asking.dispose();
+  }
+  return true;
+}
+
 async function begin(): Promise<void> {
   form.addEventListener("submit", (event) => void logIn(event));
   addEventListener("hashchange", () => {
@@ -112,6 +128,7 @@ async function begin(): Promise<void> {
     if (id) mounted?.setSession(id);
   });
   serviceWorker();
+  if (await pair()) return;
   const asking = open();
   for (let failures = 0; ; failures += 1) {
     try {

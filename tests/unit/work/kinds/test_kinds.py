@@ -319,7 +319,7 @@ async def test_a_missing_program_is_said_plainly(tmp_path: Path) -> None:
 async def test_a_secret_in_the_output_of_a_command_never_arrives(tmp_path: Path) -> None:
     token = "ghp_" + "a1B2c3D4e5F6" * 3
     async with Workshop(tmp_path, PROJECT) as shop:
-        await shop.do("command", {"argv": ["printf", f"\x1b[31m{token[:10]}\x1b[0m{token[10:]}\n"]})
+        await shop.do("command", {"argv": ["printf", f"\\033[31m{token[:10]}\\033[0m{token[10:]}\\n"]})
         assert shop.lines()[0].startswith("[REDACTED:")
         assert token.encode() not in b"".join(event.data for event in shop.published[2:])
 
@@ -437,7 +437,7 @@ async def test_an_unknown_kind_is_answered_with_those_that_exist(tmp_path: Path)
         assert job.error is not None
         assert job.error.message == (
             "there is no job kind 'fixx'. Did you mean 'fix'? "
-            "This worker knows agent, check, command, fix, look, patch"
+            "This worker knows agent, check, command, fix, look, patch, revert"
         )
 
 
