@@ -12,8 +12,8 @@ NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit ui ui-test schema docs clean sandbox node browser console-if-possible \
-  lab-versions wheel-check
+.PHONY: help demo test check unit ui ui-test schema docs site runbooks clean sandbox node browser \
+  console-if-possible lab-versions wheel-check
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ soak: $(TEST_DEPS) ## 1,000 kills and 10,000 readers that come back (an hour)
 
 docs: $(TEST_DEPS) ## Write the reference pages from the code
 	$(BIN)/python -m pushpals.cli.reference docs/reference
+
+site: $(TEST_DEPS) ## Build the pages and the runbooks as a site, offline, into build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+
+runbooks: $(TEST_DEPS) sandbox ## Run every runbook against a team of its own and keep what it shows
+	PYTHONPATH=. $(BIN)/python notebooks/regenerate.py
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -3,9 +3,10 @@
 In this order, and the first that says something wins:
 
 1. what the caller names;
-2. the settings, i.e. ``PUSHPALS_URL`` and ``PUSHPALS_TOKEN``, or the person's own file;
-3. the ``pushpals up`` of the repository that the caller stands in;
-4. the only ``pushpals up`` of this person on this machine, wherever it was started.
+2. on a JupyterHub, ``PUSHPALS_JUPYTERHUB_URL`` with the token that JupyterHub gave the person's server;
+3. the settings, i.e. ``PUSHPALS_URL`` and ``PUSHPALS_TOKEN``, or the person's own file;
+4. the ``pushpals up`` of the repository that the caller stands in;
+5. the only ``pushpals up`` of this person on this machine, wherever it was started.
 
 Only the token of the role asked for is read. A kernel asks for ``notebook``, whose token cannot decide
 anything. That is a default and no wall: a process of the same person can read the person's files.
@@ -72,6 +73,14 @@ def find(
     loaded = config.load(repository=repository, env=env)
     settings = loaded.settings
     session = session_id or settings.session_id
+    service = env.get("PUSHPALS_JUPYTERHUB_URL")
+    if service and url is None and settings.url is None and env.get("JUPYTERHUB_API_TOKEN"):
+        return Found(
+            url=service.rstrip("/"),
+            token=token or env["JUPYTERHUB_API_TOKEN"],
+            session_id=session,
+            origin="the service of this JupyterHub",
+        )
     named = url or settings.url
     data = [_data_dir(settings, repository, env)] if repository is not None or settings.data_dir else []
     if named is not None:

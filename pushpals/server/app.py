@@ -66,13 +66,17 @@ def make_routes(prefix: str, site: Site) -> list[tuple[str, type[Any], dict[str,
     return [*rules, (prefix + "/.*", Missing, {"site": site})]
 
 
-def make_app(site: Site) -> Application:
-    """An application of our own."""
+Rules = list[tuple[str, type[Any], dict[str, Any]]]
+
+
+def make_app(site: Site, more: Callable[[Site], Rules] = lambda site: [], **settings: Any) -> Application:
+    """An application of our own; ``more`` are rules that go before the hub's."""
     return Application(
-        make_routes(site.prefix, site),
+        [*more(site), *make_routes(site.prefix, site)],
         default_handler_class=Missing,
         default_handler_args={"site": site},
         log_function=quiet_log,
+        **settings,
     )
 
 
@@ -144,6 +148,7 @@ async def start_service(
     upkeep: bool = True,
     retention: Retention | None = None,
     configure: Callable[[Options], Options] = lambda options: options,
+    application: Callable[[Site], Application] = make_app,
 ) -> Service:
     """Open the store and serve it. ``port`` 0 takes any free one; ``certificate`` is (chain, key) in PEM.
 
@@ -189,7 +194,7 @@ async def start_service(
             await store.close()
         raise
     server = HTTPServer(
-        make_app(site),
+        application(site),
         ssl_options=context,
         max_header_size=64 * 1024,
         # Bodies are bounded where they are read, with a readable answer.

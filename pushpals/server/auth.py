@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from pushpals.hub.feed import Batch, Feed
 from pushpals.hub.tokens import digest, split
@@ -30,6 +31,8 @@ class Auth:
         self._reader = reader
         self._clock = clock
         self._known: OrderedDict[str, Token] = OrderedDict()
+        self.outside: Callable[[str], Awaitable[Token | None]] | None = None
+        """Who else may know a bearer token that is none of ours, e.g. a JupyterHub."""
 
     def follow(self, feed: Feed) -> None:
         """Hear of tokens that change. Joins at the newest cursor: nothing is known yet."""
@@ -43,6 +46,8 @@ class Auth:
     async def token(self, secret: str) -> Token:
         """The token with this secret; raises :class:`Unauthenticated` for every kind of wrong one."""
         parts = split(secret)
+        if parts is None and self.outside is not None and (known := await self.outside(secret)) is not None:
+            return known
         token = await self.by_id(parts[1]) if parts is not None else None
         if token is None or parts is None or not hmac.compare_digest(token.digest, digest(secret)):
             raise Unauthenticated(f"this token is unknown, expired or revoked; {HELP}", code="token.invalid")

@@ -306,7 +306,25 @@ class Handler(RequestHandler):
 
     @property
     def cookie_name(self) -> str:
-        return f"__Host-{COOKIE}" if self.scheme == "https" else COOKIE
+        if self.scheme != "https":
+            return COOKIE
+        return f"__Secure-{COOKIE}" if self.site.prefix else f"__Host-{COOKIE}"
+
+    @property
+    def cookie_path(self) -> str:
+        """Below a prefix the origin is shared with others, whom the cookie does not concern."""
+        return f"{self.site.prefix}/"
+
+    def set_login_cookie(self, cookie: str, max_age_s: float) -> None:
+        self.set_cookie(
+            self.cookie_name,
+            cookie,
+            path=self.cookie_path,
+            max_age=int(max_age_s),
+            httponly=True,
+            samesite="Strict",
+            secure=self.scheme == "https",
+        )
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")

@@ -43,15 +43,7 @@ class Login(Handler):
         if old is not None:
             await self.site.logins.close(old)
         cookie = await self.site.logins.open(token.id)
-        self.set_cookie(
-            self.cookie_name,
-            cookie,
-            path="/",
-            max_age=int(ABSOLUTE.total_seconds()),
-            httponly=True,
-            samesite="Strict",
-            secure=self.scheme == "https",
-        )
+        self.set_login_cookie(cookie, ABSOLUTE.total_seconds())
         self.reply(LoggedIn(role=token.role, label=token.label, xsrf=xsrf(cookie), sessions=token.sessions))
 
     @needs("any")
@@ -110,5 +102,5 @@ class Logout(Handler):
     async def post(self) -> None:
         if self.cookie is not None:
             await self.site.logins.close(self.cookie)
-            self.clear_cookie(self.cookie_name, path="/")
+            self.clear_cookie(self.cookie_name, path=self.cookie_path)
         self.reply({"ok": True})
