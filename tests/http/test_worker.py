@@ -28,7 +28,7 @@ async def hire(site: RunningSite, tmp_path: Path, **options: object) -> Worker:
         WorkerOptions(
             upstream=parse_remote(cloned.upstream.path),
             state_dir=tmp_path / "state",
-            **{"claim_wait_s": 20.0, **options},  # type: ignore[arg-type]
+            **{"claim_wait_s": 20.0, "machine_is_the_sandbox": True, **options},  # type: ignore[arg-type]
         ),
         executor=LocalExecutor(),
         worker_id="w1",
