@@ -95,7 +95,9 @@ def _copy_runbooks(app: Any) -> None:
 
 def _add_contents(app: Any, name: str, source: list[str]) -> None:
     source[0] += _CONTENTS.get(name, "")
-    source[0] = source[0].replace("](../notebooks/", "](runbooks/").replace("](../../notebooks/", "](../runbooks/")
+    source[0] = (
+        source[0].replace("](../notebooks/", "](runbooks/").replace("](../../notebooks/", "](../runbooks/")
+    )
 
 
 def _remove_runbooks(app: Any, error: Exception | None) -> None:
