@@ -6,15 +6,17 @@ BIN := $(VENV)/bin
 RUN_DEPS := $(VENV)/.installed
 TEST_DEPS := $(VENV)/.installed-test
 UI := pushpals/server/static/app/index.html
+LAB := pushpals/labextensions/pushpals/package.json
 UI_SOURCES := $(shell find extension -name node_modules -prune -o -name lib -prune -o -type f -print)
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
 PYTEST_ARGS ?= -n auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit ui ui-test schema docs site runbooks clean sandbox node browser console-if-possible
+.PHONY: help demo test check unit ui ui-test schema docs site runbooks clean sandbox node browser \
+  console-if-possible lab-versions wheel-check
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN_DEPS) sandbox console-if-possible ## Show the whole loop (YES=1: decide by itself, KEEP=1: leave it running)
 	@$(BIN)/python -m pushpals demo $(if $(YES),--yes) $(if $(KEEP),--keep)
@@ -30,10 +32,16 @@ check: $(TEST_DEPS) ## Lint, types and layer contracts only
 unit: $(TEST_DEPS) sandbox browser ui ## The tests only (PYTEST_ARGS="-k name")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-ui: $(UI) ## Build the console into the package
+ui: $(UI) $(LAB) ## Build the console into the package: page, widget, JupyterLab panel
 
 ui-test: $(UI) ## The console's own tests
 	$(NPM) test --silent
+
+lab-versions: $(TEST_DEPS) ui ## Show the same in the oldest JupyterLab and in Notebook 7 (minutes)
+	BIN=$(BIN) sh tests/lab/versions.sh
+
+wheel-check: ui ## Build the wheel from a clean tree and install it in clean environments (minutes)
+	sh tests/lab/wheel.sh $(PYTHON)
 
 schema: $(TEST_DEPS) ## Write the console's types from the Python types
 	$(BIN)/python -m pushpals.testing.typescript extension/packages/core/src/protocol.gen.ts
@@ -55,7 +63,8 @@ runbooks: $(TEST_DEPS) sandbox ## Run every runbook against a team of its own an
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
-	rm -rf extension/node_modules extension/packages/*/lib pushpals/server/static/app
+	rm -rf extension/node_modules extension/packages/*/lib extension/packages/lab/node_modules
+	rm -rf pushpals/server/static/app pushpals/notebook/static pushpals/labextensions .lab-versions
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -83,6 +92,10 @@ extension/node_modules/.package-lock.json: extension/package-lock.json | node
 
 $(UI): $(UI_SOURCES) extension/node_modules/.package-lock.json | node
 	$(NPM) run --silent build
+
+$(LAB): $(UI) hatch_build.py $(TEST_DEPS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python hatch_build.py
+	@touch $@
 
 # Without node there is the plain page, so a demo never waits for what is not there.
 console-if-possible:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Locator, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 from pushpals.testing.jupyter import CHROMIUM, CHROMIUM_ARGS, Jupyter
 
@@ -39,7 +39,7 @@ class LabPage:
         self.requests: list[str] = []
         self.errors: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}\n{error.stack}"))
 
     @classmethod
     async def new(cls, jupyter: Jupyter, browser: Browser, app: str = "lab", **context: Any) -> LabPage:
@@ -83,10 +83,24 @@ class LabPage:
     def widget(self, cell: int = 0) -> Console:
         return Console(self.page.locator(".jp-Cell").nth(cell).locator(".jp-Cell-outputArea"))
 
-    async def theme(self, name: str) -> None:
+    async def is_busy(self) -> bool:
+        return bool(await self.page.evaluate(_BUSY))
+
+    async def needs(self, count: int) -> None:
+        """Wait until so many things need the person: the status bar says it, where there is one."""
+        if self.app == "lab":
+            says = "nothing needs you" if count == 0 else f"{count} {'needs' if count == 1 else 'need'} you"
+            status = self.page.locator("#pushpals-status")
+            await expect(status).to_have_attribute("aria-label", f"Push Pals, session dev: {says}")
+        elif count == 0:
+            await self.panel.go("Needs you")
+            await self.panel.text("Nothing needs you.").first.wait_for()
+
+    async def theme(self, *, dark: bool) -> None:
+        name = "JupyterLab Dark" if dark else "JupyterLab Light"
         await self.command("apputils:change-theme", {"theme": name})
-        light = "true" if "Light" in name else "false"
-        await self.page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{light}'")
+        says = "false" if dark else "true"
+        await self.page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{says}'")
 
     async def picture(self, folder: Path | None, name: str) -> None:
         if folder is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -188,7 +189,13 @@ class Stack:
             self._log_began = log.tell()
             # A session of its own: signals go to the supervisor alone, as Ctrl-C in a terminal would have it.
             return subprocess.Popen(
-                argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                argv,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_the_test,
             )
 
     async def end(self, signum: signal.Signals = signal.SIGINT) -> int:
@@ -296,6 +303,11 @@ class Stack:
     def _env(self) -> dict[str, str]:
         kept = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
         return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+def _end_with_the_test() -> None:
+    """In the child: SIGTERM when the test run dies, even if it is killed and cleans up nothing."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 def fingerprint(checkout: Path) -> dict[str, object]:

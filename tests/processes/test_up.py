@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
@@ -41,7 +42,7 @@ async def test_say_approve_and_log_from_the_command_line_land_a_commit(start: St
 
 
 async def test_ctrl_c_gives_a_running_job_back_and_the_next_start_goes_on(start: Start) -> None:
-    mark = "86391.25"
+    mark = f"86391.{os.getpid()}"
     async with start() as stack:
         async with stack.client() as hub, stack.watch() as watcher:
             await hub.say("dev", f"run: sleep {mark}")
@@ -73,7 +74,7 @@ async def test_ctrl_c_gives_a_running_job_back_and_the_next_start_goes_on(start:
 
 
 async def test_a_second_ctrl_c_ends_everything_at_once_and_the_next_start_sweeps(start: Start) -> None:
-    mark = "86392.25"
+    mark = f"86392.{os.getpid()}"
     async with start() as stack:
         async with stack.client() as hub, stack.watch() as watcher:
             await hub.say("dev", f"run: sleep {mark}")
@@ -93,7 +94,7 @@ async def test_a_second_ctrl_c_ends_everything_at_once_and_the_next_start_sweeps
 
 
 async def test_the_supervisors_sudden_death_takes_its_parts_with_it(start: Start) -> None:
-    mark = "86393.25"
+    mark = f"86393.{os.getpid()}"
     async with start() as stack:
         async with stack.client() as hub, stack.watch() as watcher:
             await hub.say("dev", f"run: sleep {mark}")

@@ -5,12 +5,15 @@
  * the first view: a kernel must not work for an output that nobody looks at.
  */
 import { SessionStore } from "@pushpals/core";
-import { mount, type Mounted } from "@pushpals/ui";
+import { ENGLISH, mount, type Mounted } from "@pushpals/ui";
 import { jupyterPage } from "./jupyter.js";
 import type { Model } from "./model.js";
 import { findRoad, type Road } from "./road.js";
+import { followTheme } from "./theme.js";
 
 const WAITS = "The kernel is busy. What you send waits until the cell ends.";
+const NOT_HERE = "Not decided here: this console goes through the notebook's kernel, and an agent may have written what runs "
+  + "in it. Decide in the panel of JupyterLab, on the hub's page (pushpals open), or with: pushpals approve";
 const GONE = "The kernel of this console has ended. Run the cell again.";
 
 interface Shared {
@@ -81,17 +84,21 @@ export default () => {
         place.style.height = `${Number(model.get("height")) || 600}px`;
       };
       let mounted: Mounted | null = null;
+      let unfollow = (): void => {};
       const show = (): void => {
         const session = String(model.get("session") || "dev");
+        unfollow();
         mounted?.dispose();
         mounted = mount(place, {
           transport: road.transport, session, store: storeOf(session), capabilities: road.capabilities,
           theme: themed() ? "host" : "auto", device: "notebook",
+          ...(road.transport.kind === "comm" ? { strings: { approval: { ...ENGLISH.approval, notYours: NOT_HERE } } } : {}),
           onSession: (chosen) => {
             model.set("session", chosen);
             model.save_changes();
           },
         });
+        unfollow = followTheme(mounted.element);
       };
       words();
       size();
@@ -103,6 +110,7 @@ export default () => {
         ours.listeners.delete(words);
         model.off("change:height", size);
         model.off("change:session", show);
+        unfollow();
         mounted?.dispose();
         note.remove();
         place.remove();

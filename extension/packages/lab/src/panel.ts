@@ -3,11 +3,13 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import type { Message } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 import { mount, type Mounted, type Place } from "@pushpals/ui";
+import { followTheme } from "../../anywidget/src/theme.js";
 import { icon } from "./icon.js";
 import type { Hub, Team } from "./team.js";
 
 export class Panel extends Widget {
   private mounted: Mounted | null = null;
+  private unfollow: (() => void) | null = null;
   private wanted: { place: Place; id?: string } | null = null;
 
   constructor(
@@ -53,7 +55,7 @@ export class Panel extends Widget {
 
   override dispose(): void {
     if (this.isDisposed) return;
-    this.mounted?.dispose();
+    this.unmount();
     super.dispose();
   }
 
@@ -68,7 +70,7 @@ export class Panel extends Widget {
   private hub: Hub | null = null;
 
   private remount(): void {
-    this.mounted?.dispose();
+    this.unmount();
     this.node.replaceChildren();
     this.mounted = mount(this.node, {
       transport: this.team.transport,
@@ -79,8 +81,15 @@ export class Panel extends Widget {
       capabilities: { decide: this.hub?.decisions ?? true },
       onSession: (session) => this.onSession(session),
     });
+    this.unfollow = followTheme(this.mounted.element);
     if (this.wanted !== null) this.mounted.show(this.wanted.place, this.wanted.id);
     this.wanted = null;
+  }
+
+  private unmount(): void {
+    this.unfollow?.();
+    this.mounted?.dispose();
+    this.unfollow = this.mounted = null;
   }
 
   /** Why there is nothing, and what to do: an empty panel tells nobody anything. */

@@ -27,7 +27,7 @@ export class StatusItem extends Widget {
     const { trans } = this;
     const said = needs === 0 ? "" : trans._n("%1 needs you", "%1 need you", needs);
     const away = connection === "offline" ? trans.__("offline") : "";
-    this.text.textContent = [said, away].filter(Boolean).join(" · ") || "Push Pals";
+    this.text.textContent = [said, away].filter(Boolean).join(" · ");
     this.node.style.fontWeight = needs === 0 ? "" : "600";
     const name = [trans.__("Push Pals, session %1", session || "dev"), said || trans.__("nothing needs you"), away];
     this.node.setAttribute("aria-label", name.filter(Boolean).join(": "));
