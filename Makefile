@@ -10,9 +10,10 @@ LAB := pushpals/labextensions/pushpals/package.json
 UI_SOURCES := $(shell find extension -name node_modules -prune -o -name lib -prune -o -type f -print)
 NPM := PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix extension
 PYTEST_ARGS ?= -n auto
+HOSTS := tests/lab tests/jupyterhub
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit ui ui-test schema docs site runbooks clean sandbox node browser \
+.PHONY: help demo test check unit hosts ui ui-test schema docs site runbooks clean sandbox node browser \
   console-if-possible lab-versions wheel-check
 
 help: ## List the commands
@@ -30,7 +31,10 @@ check: $(TEST_DEPS) ## Lint, types and layer contracts only
 	$(BIN)/lint-imports
 
 unit: $(TEST_DEPS) sandbox browser ui ## The tests only (PYTEST_ARGS="-k name")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(HOSTS)) $(PYTEST_ARGS)
+
+hosts: $(TEST_DEPS) sandbox browser ui ## The console in a real JupyterLab and JupyterHub (minutes, not part of `test`)
+	$(BIN)/python -m pytest $(HOSTS)
 
 ui: $(UI) $(LAB) ## Build the console into the package: page, widget, JupyterLab panel
 
