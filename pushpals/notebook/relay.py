@@ -138,7 +138,7 @@ class Pace:
     async def take(self, size: int) -> None:
         """Wait until a message of ``size`` bytes may be sent. In the order of asking."""
         async with self._turn:
-            while (wait := self._missing(size)) > 0:
+            while (wait := self._missing(size)) > 1e-6:
                 await self._sleep(wait)
             self._used[0] += size
             self._used[1] += 1
