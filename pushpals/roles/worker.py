@@ -530,7 +530,7 @@ def _sweep_scratch(root: Path) -> None:
         pid, _, rest = folder.name.partition("-")
         start = rest.partition("-")[0]
         stat = proctree.stat_of(int(pid)) if pid.isdigit() else None
-        if stat is None or str(stat.start) != start:
+        if stat is None or stat.dead or str(stat.start) != start:
             shutil.rmtree(folder, ignore_errors=True)
 
 

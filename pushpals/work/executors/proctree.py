@@ -50,6 +50,8 @@ class Stat(msgspec.Struct, frozen=True, kw_only=True):
     session: int
     start: int
     """Clock ticks after boot. With the boot id it names a process once and for all."""
+    dead: bool = False
+    """Ended, and not yet waited for by its parent."""
 
 
 def stat_of(pid: int) -> Stat | None:
@@ -61,7 +63,13 @@ def stat_of(pid: int) -> Stat | None:
     fields = raw[raw.rfind(b")") + 2 :].split()
     if len(fields) < 20:
         return None
-    return Stat(ppid=int(fields[1]), pgrp=int(fields[2]), session=int(fields[3]), start=int(fields[19]))
+    return Stat(
+        ppid=int(fields[1]),
+        pgrp=int(fields[2]),
+        session=int(fields[3]),
+        start=int(fields[19]),
+        dead=fields[0] in (b"Z", b"X"),
+    )
 
 
 def usage_of(pid: int) -> tuple[int, int]:
