@@ -61,6 +61,12 @@ async def main():
 asyncio.run(main())
 """
 
+DIE_WITH_US = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 15);"
+    " os.execv(sys.executable, [sys.executable, '-m', 'jupyterhub', *sys.argv[1:]])"
+)
+"""A test run that is killed cannot stop its JupyterHub; the kernel does it, by PR_SET_PDEATHSIG."""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -163,7 +169,7 @@ def jupyterhub(tmp_path_factory: pytest.TempPathFactory, proxy_command: str) -> 
     log = folder / "jupyterhub.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", str(folder / "jupyterhub_config.py")],
+            [sys.executable, "-c", DIE_WITH_US, "-f", str(folder / "jupyterhub_config.py")],
             cwd=folder,
             env={**kept, "PYTHONPATH": str(ROOT)},
             stdout=out,
@@ -185,7 +191,9 @@ def jupyterhub(tmp_path_factory: pytest.TempPathFactory, proxy_command: str) -> 
             eventually(ready)
         except AssertionError:
             raise AssertionError(log.read_text()[-6000:]) from None
-        yield RunningJupyterHub(url, data, told)
+        running = RunningJupyterHub(url, data, told)
+        yield running
+        running.admin.close()
     finally:
         process.terminate()
         process.wait(timeout=60)
